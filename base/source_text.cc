@@ -1,0 +1,62 @@
+#include "base/source_text.h"
+
+#include <algorithm>
+
+#include "base/strings.h"
+
+namespace imgbuild {
+
+SourceText::SourceText(std::string name, std::string text) : name_(std::move(name)), text_(std::move(text)) {}
+
+int SourceText::line_count() const noexcept {
+  if (text_.empty()) return 0;
+  const auto ends = std::count(text_.begin(), text_.end(), '\n');
+  return static_cast<int>(ends) + (text_.back() == '\n' ? 0 : 1);
+}
+
+std::string_view SourceText::line(int number) const noexcept {
+  if (number < 1) return {};
+  std::string_view rest = text_;
+  for (int at = 1;; ++at) {
+    const auto end = rest.find('\n');
+    if (at == number) {
+      auto found = rest.substr(0, end);
+      if (!found.empty() && found.back() == '\r') found.remove_suffix(1);
+      return found;
+    }
+    if (end == std::string_view::npos) return {};
+    rest.remove_prefix(end + 1);
+  }
+}
+
+std::string render_excerpt(const SourceRange& where, int max_lines) {
+  if (!where.text) return {};
+  std::string out = cat("  --> ", printable(where.text->name()));
+  if (where.first_line < 1) return out + "\n";
+  out += cat(":", where.first_line);
+  if (where.first_column > 0) out += cat(":", where.first_column);
+  out += "\n";
+
+  const int last = std::max(where.first_line, where.last_line);
+  const int shown_last = std::min(last, where.first_line + max_lines - 1);
+  const std::size_t width = std::max<std::size_t>(2, cat(last).size());
+  const bool many = last > where.first_line;
+  for (int number = where.first_line; number <= shown_last; ++number) {
+    const std::string_view line = where.text->line(number);
+    out += cat(pad_left(cat(number), width + 2), many ? " > " : " | ", printable(line), "\n");
+    if (many || where.first_column < 1) continue;
+    const auto from = static_cast<std::size_t>(where.first_column - 1);
+    if (from > line.size()) continue;
+    const auto to = std::clamp<std::size_t>(
+        where.last_column > where.first_column ? static_cast<std::size_t>(where.last_column - 1) : line.size(),
+        from + 1, std::max(line.size(), from + 1));
+    // Both sides are measured as they are shown, so that the caret stays under its text.
+    const std::size_t lead = display_width(printable(line.substr(0, from)));
+    const std::size_t mark = std::max<std::size_t>(1, display_width(printable(line.substr(from, to - from))));
+    out += cat(std::string(width + 2, ' '), " | ", std::string(lead, ' '), std::string(mark, '^'), "\n");
+  }
+  if (shown_last < last) out += cat(pad_left("...", width + 2), " (", last - shown_last, " more lines)\n");
+  return out;
+}
+
+}  // namespace imgbuild

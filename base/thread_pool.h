@@ -1,0 +1,46 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace imgbuild {
+
+/// Workers that run tasks in the order they came. Tasks hand results and exceptions back through futures.
+/// The destructor runs what is queued, then joins. A task must not wait for a task queued after it.
+class ThreadPool {
+ public:
+  explicit ThreadPool(std::size_t threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  std::size_t size() const noexcept { return workers_.size(); }
+
+  template <typename F>
+  std::future<std::invoke_result_t<F>> submit(F task) {
+    auto packaged = std::make_shared<std::packaged_task<std::invoke_result_t<F>()>>(std::move(task));
+    auto result = packaged->get_future();
+    enqueue([packaged] { (*packaged)(); });
+    return result;
+  }
+
+ private:
+  void enqueue(std::function<void()> task);
+  void work();
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> queue_;
+  bool closing_ = false;
+  std::vector<std::jthread> workers_;  // last: joined before the rest goes away
+};
+
+}  // namespace imgbuild
