@@ -1,0 +1,62 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/timestamp.h"
+#include "builder/content_provider.h"
+#include "builder/source_tree.h"
+#include "cache/cache_key.h"
+#include "oci/file_tree.h"
+
+namespace imgbuild::builder {
+
+/// The owner --chown or USER resolves to (COPY-50…53).
+struct Owner {
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+};
+
+/// One COPY or ADD with everything looked up but the files themselves. Pure data.
+struct CopyRequest {
+  std::vector<std::string> sources;                                ///< as in CopyOp
+  std::vector<std::pair<std::string, std::string>> inline_files;   ///< name, data; applied after the sources
+  std::string destination;
+  std::string chown;
+  std::string chmod;
+  bool parents = false;
+  bool unpack_archives = false;             ///< ADD of local archives (ADD-1), or --unpack
+  std::vector<std::string> excludes;
+  /// --link: the copy happens in an empty root (COPY-70); the caller passes an empty target tree.
+  Timestamp build_time;                     ///< mtime of what the instruction creates
+};
+
+/// What the sources selected: every entry, before anything is written. Made once, used for the key and the copy.
+class CopySelection {
+ public:
+  virtual ~CopySelection() = default;
+  /// Adds the fields of CAC-20…23 to a key: base names, destination, flags, and the content digest of the selected
+  /// files (never mtimes). Digests are taken through SourceTree::content_digest.
+  virtual void add_to_key(cache::CacheKeyBuilder& key) const = 0;
+  /// Bytes of regular files selected, for progress.
+  virtual std::uint64_t total_bytes() const = 0;
+};
+
+/// Finds what `request` copies from `tree`: wildcards, links, excludes, --parents, archives (COPY-1…11, 80…95).
+/// Throws Error for sources that do not exist (naming the ignore rule when there is one).
+std::unique_ptr<CopySelection> select_sources(const CopyRequest& request, SourceTree& tree);
+
+/// The entries of the layer this copy makes on `target` (COPY-20…72, ADD-1…8): ordered, parents included. `owner_files`
+/// opens /etc/passwd and /etc/group of the target for --chown names. Throws Error for conflicts (COPY-27).
+/// Nothing is written anywhere; the openers in the result read from the source tree.
+std::vector<oci::PendingEntry> plan_copy(const CopyRequest& request, const CopySelection& selection,
+                                         const oci::FileTree& target, ContentProvider& owner_files);
+
+/// The entries of WORKDIR `path` (MET-21): missing directories, 0755, owned by `user` resolved like --chown.
+std::vector<oci::PendingEntry> plan_workdir(const std::string& path, const std::string& user,
+                                            const oci::FileTree& target, ContentProvider& owner_files,
+                                            const Timestamp& build_time);
+
+}  // namespace imgbuild::builder

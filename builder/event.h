@@ -1,0 +1,56 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include "base/source_text.h"
+
+namespace imgbuild::builder {
+
+/// Number of a step within one build, from 0, in the order of the plan.
+using StepId = std::size_t;
+
+struct StepStarted {
+  StepId step;
+  std::string label;     ///< "[build 2/5] RUN make"
+  SourceRange where;
+};
+struct StepOutput {
+  StepId step;
+  int stream;            ///< 1 or 2
+  std::string bytes;     ///< raw, not split in lines
+};
+struct StepProgress {
+  StepId step;
+  std::uint64_t done_bytes;
+  std::uint64_t total_bytes;   ///< 0: unknown
+};
+struct StepFinished {
+  StepId step;
+  enum class How { ran, cached, failed, skipped } how;
+  std::chrono::nanoseconds took;
+};
+/// A build check or another remark. `rule` is empty for remarks that no rule names.
+struct Warned {
+  std::string rule;
+  std::string text;
+  std::string url;       ///< documentation of the rule, may be empty
+  SourceRange where;
+};
+/// For `--debug`: why something was decided.
+struct Noted {
+  std::string text;
+};
+
+using Event = std::variant<StepStarted, StepOutput, StepProgress, StepFinished, Warned, Noted>;
+
+/// Receives what a build reports. `on_event` is called from any thread: thread-safe, quick, never throws.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void on_event(const Event& event) noexcept = 0;
+};
+
+}  // namespace imgbuild::builder

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/unique_fd.h"
+
+namespace imgbuild::builder {
+
+/// What the sandbox mounts as the root of a RUN: an overlay of these directories. Descriptors are O_PATH or
+/// O_RDONLY directories and belong to the snapshot, not to the spec.
+struct RootfsSpec {
+  std::vector<int> lower_dirs;   ///< top first, at least one (an empty directory for scratch)
+  int upper_dir = -1;            ///< fresh and empty (SBX-36)
+  int work_dir = -1;
+};
+
+/// A file or directory from outside attached inside. Data only.
+struct SandboxMount {
+  enum class Kind {
+    bind,        ///< directory or file behind `source_fd`
+    tmpfs,
+    file,        ///< `content` as a read-only file on a private tmpfs (secrets, heredoc scripts)
+    overlay,     ///< `source_fd` as lower, writes thrown away afterwards (bind with rw, SEC-37)
+    socket,      ///< `source_fd` is a listening unix socket's path handled by the caller: see LinuxSandbox
+  };
+  Kind kind = Kind::bind;
+  std::string target;              ///< absolute, clean (SBX-58 is checked by the sandbox)
+  int source_fd = -1;              ///< bind, overlay: O_PATH descriptor
+  std::string content;             ///< file
+  bool read_only = true;
+  bool no_exec = false;
+  std::uint32_t mode = 0644;       ///< file, tmpfs
+  std::uint32_t uid = 0, gid = 0;  ///< file
+  std::uint64_t size_bytes = 0;    ///< tmpfs; 0: kernel default
+};
+
+/// Everything about one RUN process, as data. Tests compare specs; one file makes the system calls.
+struct SandboxSpec {
+  RootfsSpec rootfs;
+  std::vector<SandboxMount> mounts;           ///< attached parents first, whatever the order here (MNT-22)
+  std::vector<std::string> argv;
+  std::vector<std::string> env;               ///< "k=v"
+  std::string working_dir = "/";              ///< created root 0755 (or owned by uid:gid) when missing (SBX-74)
+  std::uint32_t uid = 0, gid = 0;
+  std::vector<std::uint32_t> extra_gids;
+  std::string hostname = "buildkitsandbox";
+  std::vector<std::pair<std::string, std::string>> extra_hosts;   ///< name, ip
+  std::string resolv_conf;                    ///< content of /etc/resolv.conf
+  enum class Network { host, none } network = Network::host;
+  bool insecure = false;                      ///< RUN --security=insecure
+  std::uint64_t shm_size_bytes = 64ull << 20;
+  std::optional<std::chrono::nanoseconds> timeout;
+};
+
+struct SandboxResult {
+  int exit_code = 0;                 ///< 128+n when killed by signal n (SBX-81)
+  bool timed_out = false;
+  bool out_of_memory = false;
+  std::chrono::nanoseconds cpu_time{0};
+  std::uint64_t peak_memory_bytes = 0;
+};
+
+/// Runs commands so that they reach nothing of the host (sandbox-and-security.md part 1). Thread-safe: several
+/// run() calls at once. `output` gets stream (1 or 2) and raw bytes, from one thread at a time per run.
+class Sandbox {
+ public:
+  virtual ~Sandbox() = default;
+  /// Returns when the command and everything it started are gone and the stubs of mounts are cleaned from the
+  /// upper directory (SBX-54). Throws Error when the sandbox itself cannot be made (with stage and reason), Cancelled
+  /// when `stop` was requested: then everything inside has been killed.
+  virtual SandboxResult run(const SandboxSpec& spec, const std::function<void(int stream, std::string_view)>& output,
+                            std::stop_token stop) = 0;
+};
+
+}  // namespace imgbuild::builder

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "builder/content_provider.h"
+#include "builder/sandbox.h"
+#include "oci/blob_store.h"
+#include "oci/descriptor.h"
+#include "oci/file_tree.h"
+#include "oci/layer_applier.h"
+
+namespace imgbuild::builder {
+
+/// A writable file system on top of a stack of layers, private to one RUN. Discarded in the destructor unless
+/// committed.
+class WritableSnapshot {
+ public:
+  virtual ~WritableSnapshot() = default;
+  virtual RootfsSpec rootfs() const = 0;
+  /// What changed against `lower`, the merged tree of the layers below, ordered and complete as a layer (parents
+  /// included, no-ops left out; OVL-20…27, LAY-23…38). To be called after every process inside is gone. The openers
+  /// read the upper directory and are valid until the snapshot goes away, committed or not.
+  virtual std::vector<oci::PendingEntry> diff(const oci::FileTree& lower) = 0;
+  /// Keeps the upper directory as the extracted form of the layer with this chain ID, so that it need not be
+  /// extracted again. `diff_id` is what the layer written from diff() got.
+  virtual void commit(const oci::ChainId& chain, const oci::DiffId& diff_id) = 0;
+};
+
+/// Makes snapshots and keeps layers extracted, by chain ID, once, shared by all builds on the store. Thread-safe;
+/// several processes may share the directory (locks per chain ID, publication by rename: STO-5).
+class Snapshotter {
+ public:
+  virtual ~Snapshotter() = default;
+  /// Extracts what is missing of `layers` (base first; blobs must be stored), prepares a fresh writable one on top.
+  virtual std::unique_ptr<WritableSnapshot> prepare(const std::vector<oci::LayerBlob>& layers) = 0;
+  /// Bytes of the files of a snapshot made of `layers`; extracts layers lazily.
+  virtual std::shared_ptr<ContentProvider> content(const std::vector<oci::LayerBlob>& layers) = 0;
+};
+
+}  // namespace imgbuild::builder

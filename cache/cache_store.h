@@ -1,0 +1,32 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/timestamp.h"
+#include "cache/cache_key.h"
+#include "oci/descriptor.h"
+
+namespace imgbuild::cache {
+
+/// What a key led to. Written last, when everything it names exists.
+struct CacheRecord {
+  Digest key;
+  oci::LayerBlob layer;                       ///< the layer the step made
+  std::optional<Digest> parent_chain;         ///< chain ID of the layers it was made on; nothing: scratch
+  Timestamp created;                          ///< history time of the step, reused on a hit (IMG-36)
+  std::vector<KeyField> inputs;               ///< named inputs, for explaining a later miss
+  std::string step;                           ///< where it came from: stage and instruction, for people
+};
+
+/// Cache records by key (STO-1). A record that cannot be read is a record that is not there. Thread- and
+/// process-safe: publication is one rename.
+class CacheStore {
+ public:
+  virtual ~CacheStore() = default;
+  virtual std::optional<CacheRecord> find_record(const Digest& key) = 0;
+  virtual void put_record(const CacheRecord& record) = 0;
+};
+
+}  // namespace imgbuild::cache
