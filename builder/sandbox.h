@@ -29,12 +29,15 @@ struct SandboxMount {
     bind,        ///< directory or file behind `source_fd`
     tmpfs,
     file,        ///< `content` as a read-only file on a private tmpfs (secrets, heredoc scripts)
-    overlay,     ///< `source_fd` as lower, writes thrown away afterwards (bind with rw, SEC-37)
+    overlay,     ///< merged view of `lower_dirs`, then `source_path` inside it: bind from a stage or image, and
+                 ///< every bind with rw. Read-only, or writable with the writes thrown away afterwards (SEC-37)
     socket,      ///< `source_fd` is a listening unix socket's path handled by the caller: see LinuxSandbox
   };
   Kind kind = Kind::bind;
   std::string target;              ///< absolute, clean (SBX-58 is checked by the sandbox)
-  int source_fd = -1;              ///< bind, overlay: O_PATH descriptor
+  int source_fd = -1;              ///< bind: O_PATH descriptor of a directory or regular file
+  std::vector<int> lower_dirs;     ///< overlay: layer directories, top first, at least one
+  std::string source_path;         ///< overlay: resolved inside the merged view as in a chroot (MNT-26); "" is its root
   std::string content;             ///< file
   bool read_only = true;
   bool no_exec = false;

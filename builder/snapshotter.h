@@ -29,6 +29,14 @@ class WritableSnapshot {
   virtual void commit(const oci::ChainId& chain, const oci::DiffId& diff_id) = 0;
 };
 
+/// Extracted layers held open (and safe from removal) while somebody reads or mounts them.
+class LayerDirs {
+ public:
+  virtual ~LayerDirs() = default;
+  /// Directory descriptors, top first; at least one (an empty directory when there are no layers).
+  virtual const std::vector<int>& fds() const noexcept = 0;
+};
+
 /// Makes snapshots and keeps layers extracted, by chain ID, once, shared by all builds on the store. Thread-safe;
 /// several processes may share the directory (locks per chain ID, publication by rename: STO-5).
 class Snapshotter {
@@ -36,6 +44,8 @@ class Snapshotter {
   virtual ~Snapshotter() = default;
   /// Extracts what is missing of `layers` (base first; blobs must be stored), prepares a fresh writable one on top.
   virtual std::unique_ptr<WritableSnapshot> prepare(const std::vector<oci::LayerBlob>& layers) = 0;
+  /// The extracted layers themselves, for mounting them read-only (RUN --mount=from=…).
+  virtual std::shared_ptr<LayerDirs> open_layers(const std::vector<oci::LayerBlob>& layers) = 0;
   /// Bytes of the files of a snapshot made of `layers`; extracts layers lazily.
   virtual std::shared_ptr<ContentProvider> content(const std::vector<oci::LayerBlob>& layers) = 0;
 };
