@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -54,7 +55,9 @@ class FileTree {
   Resolved resolve(std::string_view path, bool follow_last = true) const;
 
   /// This tree with `layer` on top (whiteouts hide only what is below the layer). Directory entries keep the
-  /// children below. Parents the layer does not mention are kept, or made 0755 0:0.
+  /// children below. Parents the layer does not mention are kept, or made 0755 0:0 with mtime 0. An entry for the
+  /// root itself changes nothing (LAY-9). All names of a hard-linked file share one node. Throws IntegrityError for
+  /// a hard link whose target is not an earlier file of this layer (LAY-24).
   FileTree apply(const LayerIndex& layer, const DiffId& id) const;
 
  private:

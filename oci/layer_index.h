@@ -13,7 +13,8 @@ namespace imgbuild::oci {
 struct LayerIndex {
   std::vector<LayerEntry> entries;
 
-  /// The stored form: versioned, checksummed, binary-safe (docs/formats/layer-index.md).
+  /// The stored form: versioned, checksummed, binary-safe (docs/formats/layer-index.md). Keeps of every entry
+  /// what its kind and type use: a link target only of a symlink, attributes only of a node.
   std::string serialize() const;
   /// Throws IntegrityError for anything that serialize() did not write.
   static LayerIndex parse(std::string_view bytes);
