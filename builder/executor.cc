@@ -1,0 +1,249 @@
+#include "builder/executor.h"
+
+#include <atomic>
+#include <map>
+#include <mutex>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "builder/layer_content.h"
+#include "builder/memory_source.h"
+#include "builder/named_contexts.h"
+#include "builder/scheduler.h"
+#include "builder/stage_source.h"
+#include "builder/steps/step.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+Digest key_of(std::string_view kind, std::string_view text) { return sha256(cat(kind, "\n", text)); }
+
+Snapshot snapshot_of_image(const oci::Image& image, const oci::Platform& platform) {
+  Snapshot snapshot{{}, std::nullopt, key_of("image-v1", cat(image.descriptor.digest.str(), " ", platform.str()))};
+  for (const auto& layer : image.layers) {
+    snapshot.layers.push_back(layer);
+    snapshot.chain = oci::chain(snapshot.chain, layer.diff_id);
+  }
+  return snapshot;
+}
+
+/// One execution of a plan. Each stage's state is written by its own chain of tasks only, and read by others after
+/// that chain has ended, which the scheduler orders.
+class Execution final : public Origins {
+ public:
+  Execution(const ExecuteInputs& inputs, Host& host, EventSink& events, std::stop_token stop)
+      : inputs_(inputs), host_(host), events_(events), stop_(std::move(stop)), stages_(inputs.plan.stages.size()) {}
+
+  ExecuteResult run() {
+    run_tasks(make_tasks(), job_count(), stop_);
+    ExecuteResult result;
+    StageState& target = stages_.at(inputs_.plan.target);
+    result.target.snapshot = *target.snapshot;
+    result.target.history = finished_history(inputs_.plan.target);
+    result.steps_run = steps_run_;
+    result.steps_cached = steps_cached_;
+    return result;
+  }
+
+  std::shared_ptr<SourceTree> tree(const Origin& origin) override {
+    if (const auto* context = std::get_if<FromContext>(&origin)) return context_tree(context->name);
+    return snapshot_tree(*snapshot(origin));
+  }
+
+  std::optional<Snapshot> snapshot(const Origin& origin) override {
+    if (std::holds_alternative<FromScratch>(origin)) return Snapshot{{}, std::nullopt, key_of("scratch-v1", "")};
+    if (const auto* image = std::get_if<FromImage>(&origin)) {
+      return snapshot_of_image(inputs_.images.at(image->image), inputs_.plan.images.at(image->image).platform);
+    }
+    if (const auto* stage = std::get_if<FromStage>(&origin)) return stages_.at(stage->stage).snapshot;
+    return std::nullopt;
+  }
+
+ private:
+  struct StageState {
+    std::optional<Snapshot> snapshot;
+    std::vector<std::optional<Timestamp>> created;   // of the stage's own history entries
+  };
+
+  std::size_t job_count() const {
+    // RUN steps wait more than they compute, so a build may have more of them than processors.
+    return inputs_.request.jobs != 0 ? inputs_.request.jobs : std::max<std::size_t>(8, 2 * host_.pool.size());
+  }
+
+  // ---- tasks
+
+  std::vector<Task> make_tasks() {
+    const auto& stages = inputs_.plan.stages;
+    std::vector<std::size_t> last_task(stages.size());
+    std::vector<Task> tasks;
+    StepId step_id = 0;
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+      Task start;
+      if (const auto* base = std::get_if<FromStage>(&stages[i].base)) start.waits_for = {last_task.at(base->stage)};
+      start.run = [this, i](std::stop_token) { start_stage(i); };
+      tasks.push_back(std::move(start));
+      for (std::size_t s = 0; s < stages[i].steps.size(); ++s) {
+        Task task;
+        task.waits_for = {tasks.size() - 1};
+        for (const std::size_t needed : stages_needed(stages[i].steps[s])) task.waits_for.push_back(last_task.at(needed));
+        task.run = [this, i, s, id = step_id++](std::stop_token stop) { run_step(i, s, id, stop); };
+        tasks.push_back(std::move(task));
+      }
+      last_task[i] = tasks.size() - 1;
+    }
+    return tasks;
+  }
+
+  static std::vector<std::size_t> stages_needed(const PlanStep& step) {
+    std::vector<std::size_t> needed;
+    const auto add = [&](const Origin& origin) {
+      if (const auto* stage = std::get_if<FromStage>(&origin)) needed.push_back(stage->stage);
+    };
+    if (const auto* copy = std::get_if<CopyOp>(&step.op)) add(copy->from);
+    if (const auto* run = std::get_if<RunOp>(&step.op)) {
+      for (const auto& mount : run->mounts) add(mount.from);
+    }
+    return needed;
+  }
+
+  void start_stage(std::size_t number) {
+    const PlannedStage& stage = inputs_.plan.stages[number];
+    StageState& state = stages_[number];
+    state.created.resize(stage.history.size());
+    state.snapshot = snapshot(stage.base);
+    if (!state.snapshot) state.snapshot = snapshot_of_context(std::get<FromContext>(stage.base), stage);
+  }
+
+  /// `FROM` a named context that is a directory: its files are one layer on scratch (CTX-11, CTX-14).
+  Snapshot snapshot_of_context(const FromContext& context, const PlannedStage& stage) {
+    const Snapshot scratch{{}, std::nullopt, key_of("scratch-v1", "")};
+    const CopyOp op{.from = context, .sources = {"/"}, .inline_files = {}, .destination = "/"};
+    const PlanStep step{.op = op, .title = stage.from_title, .where = stage.where};
+    const StepContext step_context{inputs_.request, host_, *this, events_, stage, step, 0, scratch,
+                                   inputs_.request.use_cache, inputs_.plan.source_date_epoch};
+    return run_copy(step_context, op, stop_).after;
+  }
+
+  // ---- steps
+
+  void run_step(std::size_t stage_number, std::size_t step_number, StepId id, std::stop_token stop) {
+    const PlannedStage& stage = inputs_.plan.stages[stage_number];
+    const PlanStep& step = stage.steps[step_number];
+    events_.on_event(StepStarted{id, label(stage, step_number), step.where});
+    const auto begin = std::chrono::steady_clock::now();
+    const auto finished = [&](StepFinished::How how) {
+      events_.on_event(StepFinished{id, how, std::chrono::steady_clock::now() - begin});
+    };
+    try {
+      const StepOutcome outcome = dispatch(stage_number, step, id, stop);
+      StageState& state = stages_[stage_number];
+      state.snapshot = outcome.after;
+      if (step.history < state.created.size()) state.created[step.history] = outcome.created;
+      ++(outcome.how == StepFinished::How::cached ? steps_cached_ : steps_run_);
+      finished(outcome.how);
+    } catch (Error& error) {
+      finished(StepFinished::How::failed);
+      error.locate(step.where);
+      error.add_context(cat("running step ", label(stage, step_number)));
+      throw;
+    } catch (const Cancelled&) {
+      finished(StepFinished::How::skipped);
+      throw;
+    }
+  }
+
+  StepOutcome dispatch(std::size_t stage_number, const PlanStep& step, StepId id, std::stop_token stop) {
+    if (stop.stop_requested()) throw Cancelled();
+    const PlannedStage& stage = inputs_.plan.stages[stage_number];
+    const Snapshot before = *stages_[stage_number].snapshot;
+    const StepContext context{inputs_.request,
+                              host_,
+                              *this,
+                              events_,
+                              stage,
+                              step,
+                              id,
+                              before,
+                              inputs_.request.use_cache && !stage.no_cache,
+                              inputs_.plan.source_date_epoch};
+    if (const auto* run = std::get_if<RunOp>(&step.op)) return run_command(context, *run, stop);
+    if (const auto* copy = std::get_if<CopyOp>(&step.op)) return run_copy(context, *copy, stop);
+    return run_workdir(context, std::get<WorkdirOp>(step.op), stop);
+  }
+
+  /// "[build 2/5] RUN make" (PRG-2, PRG-3): the FROM counts when it is an image.
+  std::string label(const PlannedStage& stage, std::size_t step_number) const {
+    const std::size_t offset = std::holds_alternative<FromImage>(stage.base) ? 1 : 0;
+    const std::string total = cat(stage.steps.size() + offset);
+    const std::string number = pad_left(cat(step_number + 1 + offset), total.size());
+    const std::string name = inputs_.plan.stages.size() > 1 ? cat(stage.display_name, " ") : "";
+    return cat("[", name, number, "/", total, "] ", stage.steps[step_number].title);
+  }
+
+  // ---- trees
+
+  std::shared_ptr<SourceTree> context_tree(const std::string& name) {
+    if (name.empty()) return inputs_.main_context;
+    const std::lock_guard guard(contexts_mutex_);
+    auto& tree = contexts_[name];
+    if (!tree) {
+      for (const auto& context : inputs_.request.named_contexts) {
+        if (context.name == name) tree = open_named_tree(context, inputs_.request, host_, stop_);
+      }
+    }
+    return tree;
+  }
+
+  std::shared_ptr<SourceTree> snapshot_tree(const Snapshot& snapshot) {
+    return make_stage_source(host_.indexes.tree(snapshot.layers), layer_content(host_, snapshot.layers));
+  }
+
+  // ---- history
+
+  /// Empty entries take the time of the next new layer, or of the last one at the end (CFG-21).
+  std::vector<oci::HistoryEntry> finished_history(std::size_t stage_number) {
+    const PlannedStage& stage = inputs_.plan.stages[stage_number];
+    std::vector<oci::HistoryEntry> all;
+    std::optional<Timestamp> last_of_base;
+    if (const auto* base = std::get_if<FromStage>(&stage.base)) {
+      all = finished_history(base->stage);
+      if (!all.empty()) last_of_base = all.back().created;
+    } else if (const auto* image = std::get_if<FromImage>(&stage.base)) {
+      all = inputs_.images.at(image->image).config.history;
+    }
+    auto own = stage.history;
+    const auto& times = stages_[stage_number].created;
+    std::optional<Timestamp> next;
+    for (std::size_t i = own.size(); i-- > 0;) {
+      if (times[i]) next = times[i];
+      own[i].created = next;
+    }
+    std::optional<Timestamp> last = last_of_base;
+    for (auto& entry : own) {
+      if (entry.created) last = entry.created;
+      else entry.created = last;
+      if (inputs_.plan.source_date_epoch) entry.created = Timestamp{*inputs_.plan.source_date_epoch, 0};
+    }
+    all.insert(all.end(), own.begin(), own.end());
+    return all;
+  }
+
+  const ExecuteInputs& inputs_;
+  Host& host_;
+  EventSink& events_;
+  std::stop_token stop_;
+  std::vector<StageState> stages_;
+  std::atomic<std::size_t> steps_run_ = 0;
+  std::atomic<std::size_t> steps_cached_ = 0;
+  std::mutex contexts_mutex_;
+  std::map<std::string, std::shared_ptr<SourceTree>> contexts_;
+};
+
+}  // namespace
+
+ExecuteResult execute(const ExecuteInputs& inputs, Host& host, EventSink& events, std::stop_token stop) {
+  return Execution(inputs, host, events, std::move(stop)).run();
+}
+
+}  // namespace imgbuild::builder

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/thread_pool.h"
+#include "base/timestamp.h"
+#include "builder/image_source.h"
+#include "builder/layer_indexes.h"
+#include "builder/sandbox.h"
+#include "builder/snapshotter.h"
+#include "cache/cache_store.h"
+#include "cache/stat_memo.h"
+#include "oci/blob_store.h"
+#include "oci/image_store.h"
+
+namespace imgbuild::builder {
+
+class CacheMounts;
+class RemoteFetcher;
+
+/// With what to build: the seams where the outside begins. Everything is borrowed and outlives the build.
+struct Host {
+  oci::BlobStore& blobs;
+  oci::ImageStore& images;
+  cache::CacheStore& cache;
+  cache::StatMemo& memo;
+  LayerIndexes& indexes;
+  ImageSource& bases;
+  CacheMounts& cache_mounts;
+  RemoteFetcher& remote;
+  ThreadPool& pool;
+  Snapshotter* snapshots = nullptr;      ///< none where RUN cannot be had
+  Sandbox* sandbox = nullptr;
+  std::string run_refusal;               ///< why there is no sandbox, for the error of a RUN
+  int store_root = -1;                   ///< the store's directory, for work areas
+  std::string resolv_conf;               ///< content for /etc/resolv.conf in the sandbox
+  std::function<Timestamp()> clock;
+};
+
+}  // namespace imgbuild::builder

@@ -1,0 +1,63 @@
+#include "builder/layer_content.h"
+
+#include <mutex>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "oci/layer_reader.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+constexpr std::uint64_t kMaxFileInMemory = std::uint64_t{64} << 20;
+
+/// Extracts through the snapshotter, but only when somebody asks for the first byte.
+class ExtractedContent final : public ContentProvider {
+ public:
+  ExtractedContent(Host& host, std::vector<oci::LayerBlob> layers) : host_(host), layers_(std::move(layers)) {}
+
+  oci::ContentOpener open(const oci::ContentOrigin& origin) override {
+    std::call_once(opened_, [this] {
+      host_.bases.fetch(layers_);
+      content_ = host_.snapshots->content(layers_);
+    });
+    return content_->open(origin);
+  }
+
+ private:
+  Host& host_;
+  std::vector<oci::LayerBlob> layers_;
+  std::once_flag opened_;
+  std::shared_ptr<ContentProvider> content_;
+};
+
+/// Reads single files out of the layers' blobs: slow, but needs no right to create anything.
+class BlobContent final : public ContentProvider {
+ public:
+  BlobContent(Host& host, std::vector<oci::LayerBlob> layers) : host_(host), layers_(std::move(layers)) {}
+
+  oci::ContentOpener open(const oci::ContentOrigin& origin) override {
+    for (const auto& layer : layers_) {
+      if (layer.diff_id != origin.layer) continue;
+      return [this, layer, path = origin.path] {
+        host_.bases.fetch({layer});
+        return std::make_unique<StringSource>(oci::read_layer_file(host_.blobs, layer, path, kMaxFileInMemory));
+      };
+    }
+    throw Error(cat("no layer of this snapshot holds ", printable(origin.path)));
+  }
+
+ private:
+  Host& host_;
+  std::vector<oci::LayerBlob> layers_;
+};
+
+}  // namespace
+
+std::shared_ptr<ContentProvider> layer_content(Host& host, const std::vector<oci::LayerBlob>& layers) {
+  if (host.snapshots != nullptr) return std::make_shared<ExtractedContent>(host, layers);
+  return std::make_shared<BlobContent>(host, layers);
+}
+
+}  // namespace imgbuild::builder

@@ -1,0 +1,157 @@
+#include <map>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "builder/copy_engine.h"
+#include "builder/layer_content.h"
+#include "builder/remote_sources.h"
+#include "builder/steps/step.h"
+#include "parser/file_mode.h"
+#include "parser/git_reference.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+/// Sources that live in one tree, applied together. A COPY has one part; an ADD has one for each remote source.
+struct CopyPart {
+  CopyRequest request;
+  std::shared_ptr<SourceTree> tree;
+  std::unique_ptr<CopySelection> selection;
+  std::string remote_key;   ///< what names a remote source in the key, when there is one
+};
+
+bool is_http(const std::string& source) { return source.starts_with("http://") || source.starts_with("https://"); }
+
+CopyRequest request_without_sources(const StepContext& context, const CopyOp& op) {
+  CopyRequest request;
+  request.destination = op.destination;
+  request.chown = op.chown;
+  request.chmod = op.chmod;
+  request.parents = op.parents;
+  request.excludes = op.excludes;
+  request.build_time = step_time(context);
+  return request;
+}
+
+CopyPart remote_part(const StepContext& context, const CopyOp& op, const std::string& source, std::stop_token stop) {
+  CopyPart part;
+  part.request = request_without_sources(context, op);
+  RemoteRequest remote{.source = source,
+                       .checksum = op.checksum,
+                       .keep_git_dir = op.keep_git_dir,
+                       .build_time = part.request.build_time};
+  RemoteResult fetched = context.host.remote.fetch(remote, context.request.secrets, stop);
+  part.request.sources = {fetched.path};
+  part.request.unpack_archives = !fetched.is_git && op.unpack.value_or(false);
+  part.tree = std::move(fetched.tree);
+  part.remote_key = std::move(fetched.key);
+  return part;
+}
+
+/// Local sources keep their order among each other; so do the groups. Inline files come last (COPY grammar).
+std::vector<CopyPart> split_parts(const StepContext& context, const CopyOp& op, std::stop_token stop) {
+  std::vector<CopyPart> parts;
+  for (const std::string& source : op.sources) {
+    const auto git = op.is_add ? parser::parse_git_reference(source) : std::nullopt;
+    if (op.is_add && (is_http(source) || (git && !git->context_only))) {
+      parts.push_back(remote_part(context, op, source, stop));
+      continue;
+    }
+    if (parts.empty() || !parts.back().remote_key.empty()) {
+      CopyPart part;
+      part.request = request_without_sources(context, op);
+      part.request.unpack_archives = op.is_add && op.unpack.value_or(true);
+      part.tree = context.origins.tree(op.from);
+      parts.push_back(std::move(part));
+    }
+    parts.back().request.sources.push_back(source);
+  }
+  if (parts.empty() || (!op.inline_files.empty() && !parts.back().remote_key.empty())) {
+    CopyPart part;
+    part.request = request_without_sources(context, op);
+    part.tree = context.origins.tree(FromScratch{});
+    parts.push_back(std::move(part));
+  }
+  parts.back().request.inline_files = op.inline_files;
+  for (CopyPart& part : parts) part.selection = select_sources(part.request, *part.tree);
+  return parts;
+}
+
+cache::CacheKey copy_key(const StepContext& context, const CopyOp& op, const std::vector<CopyPart>& parts,
+                         const std::optional<Digest>& parent) {
+  cache::CacheKeyBuilder builder(op.link ? "copy-link-v1" : "copy-v1");
+  if (parent) builder.add("parent", parent->str());
+  for (const CopyPart& part : parts) {
+    if (!part.remote_key.empty()) builder.add("remote", part.remote_key);
+    part.selection->add_to_key(builder);
+  }
+  if (!op.link && chown_needs_target(op.chown)) {
+    const oci::FileTree target = context.host.indexes.tree(context.before.layers);
+    add_owner_files_to_key(builder, target);
+  }
+  if (context.epoch) builder.add("epoch", std::to_string(*context.epoch));
+  return builder.finish();
+}
+
+/// Puts the entries of one part over those of the parts before it: a later file of the same name wins.
+void merge(std::vector<oci::PendingEntry>& all, std::vector<oci::PendingEntry> more) {
+  std::map<std::string, std::size_t> at;
+  for (std::size_t i = 0; i < all.size(); ++i) at[all[i].entry.path] = i;
+  for (auto& pending : more) {
+    const auto known = at.find(pending.entry.path);
+    if (known == at.end()) all.push_back(std::move(pending));
+    else all[known->second] = std::move(pending);
+  }
+  all = oci::order_entries(std::move(all));
+}
+
+std::vector<oci::PendingEntry> plan_parts(const StepContext& context, const CopyOp& op,
+                                          const std::vector<CopyPart>& parts) {
+  oci::FileTree target = op.link ? oci::FileTree() : context.host.indexes.tree(context.before.layers);
+  const auto content = layer_content(context.host, context.before.layers);
+  std::vector<oci::PendingEntry> all;
+  for (const CopyPart& part : parts) {
+    auto entries = plan_copy(part.request, *part.selection, target, *content);
+    if (parts.size() == 1) return entries;
+    oci::LayerIndex index;
+    for (const auto& pending : entries) index.entries.push_back(pending.entry);
+    // The next part must see these files; nobody opens them through the tree, so any diff ID will do.
+    target = target.apply(index, oci::DiffId{sha256("entries of the same step")});
+    merge(all, std::move(entries));
+  }
+  return all;
+}
+
+}  // namespace
+
+StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_token stop) {
+  const std::vector<CopyPart> parts = split_parts(context, op, stop);
+  const cache::CacheKey key = copy_key(context, op, parts, context.before.key);
+  if (const auto record = find_hit(context, key, false)) return outcome_of_hit(context, key, *record);
+  if (stop.stop_requested()) throw Cancelled();
+  if (!op.link) return store_layer(context, key, plan_parts(context, op, parts), false);
+
+  // COPY --link depends on its sources only: the layer is found again under a key without the parent (COPY-71),
+  // and the step counts as executed because what is below changed.
+  const cache::CacheKey link_key = copy_key(context, op, parts, std::nullopt);
+  StepOutcome outcome;
+  if (const auto record = find_hit(context, link_key, true)) {
+    outcome = outcome_of_hit(context, key, *record);
+    outcome.how = StepFinished::How::ran;
+  } else {
+    outcome = store_layer(context, link_key, plan_parts(context, op, parts), true);
+  }
+  outcome.after.key = key.digest();
+  cache::CacheRecord record{.key = key.digest(),
+                            .layer = outcome.after.layers.back(),
+                            .parent_chain = std::nullopt,
+                            .created = outcome.created,
+                            .inputs = key.fields(),
+                            .step = cat(context.stage.display_name, ": ", context.step.title)};
+  if (context.before.chain) record.parent_chain = context.before.chain->value;
+  context.host.cache.put_record(record);
+  return outcome;
+}
+
+}  // namespace imgbuild::builder

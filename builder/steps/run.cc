@@ -1,0 +1,142 @@
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "builder/layer_content.h"
+#include "builder/steps/run_mounts.h"
+#include "builder/steps/step.h"
+#include "builder/user_lookup.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+constexpr std::size_t kTailSize = 8 * 1024;   ///< output kept for the error message
+
+/// The last bytes of a stream, from the start of a line where that is possible.
+class OutputTail {
+ public:
+  void append(std::string_view bytes) {
+    text_ += bytes;
+    if (text_.size() > 2 * kTailSize) text_.erase(0, text_.size() - kTailSize);
+  }
+  std::string take() {
+    if (text_.size() > kTailSize) text_.erase(0, text_.size() - kTailSize);
+    return std::move(text_);
+  }
+
+ private:
+  std::string text_;
+};
+
+cache::CacheKey run_key(const StepContext& context, const RunOp& op, RunMounts& mounts) {
+  cache::CacheKeyBuilder builder("run-v1");
+  builder.add("parent", context.before.key.str()).add("platform", context.stage.platform.str());
+  for (const auto& word : op.argv) builder.add("argv", word);
+  for (const auto& entry : op.env) builder.add("env", entry);
+  builder.add("workdir", op.working_dir).add("user", op.user).add("hostname", op.hostname);
+  for (const auto& [name, address] : context.request.extra_hosts) builder.add("host", name);
+  builder.add("network", op.network).add("security", op.security);
+  builder.add("shm size", cat(context.request.shm_size_bytes));
+  if (op.script) builder.add("script", op.script->second);
+  for (const auto& device : op.devices) builder.add("device", device);
+  mounts.add_to_key(builder);
+  return builder.finish();
+}
+
+bool has_variable(const std::vector<std::string>& env, std::string_view name) {
+  return std::any_of(env.begin(), env.end(), [&](const std::string& entry) {
+    return entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=';
+  });
+}
+
+/// `env` with `entry` in place of an earlier one of the same name, or at the end.
+void set_variable(std::vector<std::string>& env, const std::string& entry) {
+  const std::string prefix = entry.substr(0, entry.find('=') + 1);
+  const auto known = std::find_if(env.begin(), env.end(), [&](const auto& e) { return e.starts_with(prefix); });
+  if (known == env.end()) env.push_back(entry);
+  else *known = entry;
+}
+
+SandboxSpec make_spec(const StepContext& context, const RunOp& op, const UserIds& user, RunMounts& mounts) {
+  SandboxSpec spec;
+  spec.mounts = mounts.take_mounts();
+  if (op.script) {
+    spec.mounts.push_back({.kind = SandboxMount::Kind::file,
+                           .target = cat("/dev/pipes/", op.script->first),
+                           .content = op.script->second,
+                           .read_only = true,
+                           .mode = 0755});
+  }
+  spec.argv = op.argv;
+  for (const auto& entry : op.env) {
+    // An entry without a name or value would be completed from nowhere (SBX-73, ATK-30): it is left out.
+    const auto equals = entry.find('=');
+    if (equals != std::string::npos && equals > 0) set_variable(spec.env, entry);
+  }
+  for (const auto& entry : op.unkeyed_env) set_variable(spec.env, entry);
+  for (const auto& entry : mounts.env()) set_variable(spec.env, entry);
+  if (!has_variable(spec.env, "HOME")) spec.env.push_back(cat("HOME=", user.home.empty() ? "/" : user.home));
+  spec.working_dir = op.working_dir.empty() ? "/" : op.working_dir;
+  spec.uid = user.uid;
+  spec.gid = user.gid;
+  spec.extra_gids = user.extra_gids;
+  spec.hostname = op.hostname;
+  spec.extra_hosts = context.request.extra_hosts;
+  spec.resolv_conf = context.host.resolv_conf;
+  spec.network = op.network == "none" ? SandboxSpec::Network::none : SandboxSpec::Network::host;
+  spec.insecure = op.security == "insecure";
+  spec.shm_size_bytes = context.request.shm_size_bytes;
+  return spec;
+}
+
+/// The command as the error message names it: the text the user wrote, without the shell in front.
+std::string command_text(const RunOp& op) { return join(op.argv, " "); }
+
+void require_success(const RunOp& op, const SandboxResult& result, std::string tail) {
+  if (result.exit_code == 0) return;
+  StepFailed error(cat("process \"", printable(command_text(op)), "\" did not complete successfully: exit code: ",
+                       result.exit_code, result.out_of_memory ? " (killed: out of memory)" : "",
+                       result.timed_out ? " (stopped: its time was over)" : ""),
+                   result.exit_code, std::move(tail));
+  if (result.exit_code == 127) error.add_note("127 means: the command was not found in the image");
+  if (result.exit_code == 126) error.add_note("126 means: the file was found but cannot be executed");
+  throw error;
+}
+
+}  // namespace
+
+StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_token stop) {
+  Host& host = context.host;
+  RunMounts mounts(context, op);
+  const cache::CacheKey key = run_key(context, op, mounts);
+  if (const auto record = find_hit(context, key, false)) return outcome_of_hit(context, key, *record);
+  if (host.sandbox == nullptr || host.snapshots == nullptr) throw UnsupportedError(host.run_refusal);
+  if (op.argv.empty()) throw Error("RUN needs a command: arguments are required");
+
+  host.bases.fetch(context.before.layers);
+  mounts.open(stop);
+  const oci::FileTree below = host.indexes.tree(context.before.layers);
+  const auto content = layer_content(host, context.before.layers);
+  const UserIds user = resolve_user(op.user, below, *content);
+  const auto snapshot = host.snapshots->prepare(context.before.layers);
+  SandboxSpec spec = make_spec(context, op, user, mounts);
+  spec.rootfs = snapshot->rootfs();
+
+  OutputTail tail;
+  const SandboxResult result = host.sandbox->run(
+      spec,
+      [&](int stream, std::string_view bytes) {
+        tail.append(bytes);
+        context.events.on_event(StepOutput{context.id, stream, std::string(bytes)});
+      },
+      stop);
+  require_success(op, result, tail.take());
+
+  return store_layer(context, key, snapshot->diff(below), false,
+                     [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
+                       snapshot->commit(chain, layer.diff_id);
+                     });
+}
+
+}  // namespace imgbuild::builder

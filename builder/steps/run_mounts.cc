@@ -1,0 +1,181 @@
+#include "builder/steps/run_mounts.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "builder/tree_copy.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+using parser::MountOptions;
+using Type = MountOptions::Type;
+
+std::string_view type_name(Type type) {
+  switch (type) {
+    case Type::bind: return "bind";
+    case Type::cache: return "cache";
+    case Type::tmpfs: return "tmpfs";
+    case Type::secret: return "secret";
+    case Type::ssh: return "ssh";
+  }
+  return "";
+}
+
+std::string last_component(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+bool writable_bind(const MountOptions& options) { return options.type == Type::bind && !options.read_only; }
+
+/// Where a bind or cache source lies in its tree, links followed as in a chroot (MNT-26).
+ResolvedSource find_source(SourceTree& tree, const MountOptions& options) {
+  auto found = resolve_source(tree, options.source, true);
+  if (found.node) return found;
+  Error error(cat("mount source \"/", printable(found.path), "\" not found",
+                  options.from ? cat(" in \"", printable(*options.from), "\"") : " in the build context"));
+  if (const auto why = tree.explain_absence(found.path)) error.add_note(*why);
+  throw error;
+}
+
+}  // namespace
+
+RunMounts::RunMounts(const StepContext& context, const RunOp& op) : context_(context), op_(op) {}
+
+void RunMounts::add_to_key(cache::CacheKeyBuilder& key) {
+  for (const PlannedMount& mount : op_.mounts) {
+    const MountOptions& options = mount.options;
+    std::string text = cat(type_name(options.type), " ", mount.target, options.read_only ? " ro" : " rw");
+    if (options.type == Type::tmpfs) text += cat(" size=", options.size_bytes);
+    if (options.type == Type::secret || options.type == Type::ssh) {
+      text += cat(" id=", options.id, " mode=", options.mode.value_or(0), " uid=", options.uid.value_or(0),
+                  " gid=", options.gid.value_or(0), options.required ? " required" : "", " env=",
+                  options.env.value_or(""));
+    }
+    // A cache that is written without an id and without a sharing mode keeps its full name in the key (CAC-14).
+    if (options.type == Type::cache && options.id == mount.target && !options.sharing) text += cat(" id=", options.id);
+    if (options.type == Type::bind) {
+      const auto tree = context_.origins.tree(mount.from);
+      text += cat(" content=", subtree_digest(*tree, find_source(*tree, options).path).str());
+    }
+    key.add("mount", text);
+  }
+}
+
+void RunMounts::open(std::stop_token stop) {
+  std::size_t ssh_number = 0;
+  for (const PlannedMount& mount : op_.mounts) {
+    switch (mount.options.type) {
+      case Type::bind: open_bind(mount); break;
+      case Type::cache: open_cache(mount, stop); break;
+      case Type::tmpfs: open_tmpfs(mount); break;
+      case Type::secret: open_secret(mount); break;
+      case Type::ssh: open_ssh(mount, ssh_number++); break;
+    }
+  }
+}
+
+void RunMounts::open_bind(const PlannedMount& mount) {
+  SandboxMount out{.target = mount.target, .read_only = mount.options.read_only};
+  if (const auto snapshot = context_.origins.snapshot(mount.from)) {
+    context_.host.bases.fetch(snapshot->layers);
+    layers_.push_back(context_.host.snapshots->open_layers(snapshot->layers));
+    out.kind = SandboxMount::Kind::overlay;
+    out.lower_dirs = layers_.back()->fds();
+    out.source_path = mount.options.source;
+    mounts_.push_back(std::move(out));
+    return;
+  }
+  // A context is filtered and owned by root as for COPY (MNT-28), so what is mounted is a private copy of it.
+  const auto tree = context_.origins.tree(mount.from);
+  const auto source = find_source(*tree, mount.options);
+  copies_.push_back(TempDir::create(context_.host.store_root, ".bind-"));
+  const int copy = copies_.back().fd();
+  write_subtree(*tree, source.path, copy);
+  const bool directory = source.node->attributes.type == oci::FileType::directory;
+  descriptors_.push_back(open_at(copy, directory ? "." : last_component(source.path), O_PATH));
+  out.source_fd = descriptors_.back().get();
+  out.kind = SandboxMount::Kind::bind;   // writes go to the private copy and are thrown away with it (MNT-27)
+  mounts_.push_back(std::move(out));
+}
+
+void RunMounts::open_cache(const PlannedMount& mount, std::stop_token stop) {
+  const MountOptions& options = mount.options;
+  CacheMountRequest request{.id = options.id,
+                            .sharing = options.sharing.value_or(MountOptions::Sharing::shared),
+                            .mode = options.mode.value_or(0755),
+                            .uid = options.uid.value_or(0),
+                            .gid = options.gid.value_or(0),
+                            .seed_key = {},
+                            .seed = {}};
+  std::shared_ptr<SourceTree> seed;
+  if (!std::holds_alternative<FromScratch>(mount.from)) {
+    seed = context_.origins.tree(mount.from);
+    const std::string path = find_source(*seed, options).path;
+    request.seed_key = subtree_digest(*seed, path).str();
+    request.seed = [seed, path](int directory) { write_subtree(*seed, path, directory); };
+  }
+  caches_.push_back(context_.host.cache_mounts.acquire(request, stop));
+  mounts_.push_back({.kind = SandboxMount::Kind::bind,
+                     .target = mount.target,
+                     .source_fd = caches_.back().directory.get(),
+                     .read_only = options.read_only});
+}
+
+void RunMounts::open_tmpfs(const PlannedMount& mount) {
+  mounts_.push_back({.kind = SandboxMount::Kind::tmpfs,
+                     .target = mount.target,
+                     .read_only = mount.options.read_only,
+                     .mode = 01777,
+                     .size_bytes = mount.options.size_bytes});
+}
+
+void RunMounts::open_secret(const PlannedMount& mount) {
+  const MountOptions& options = mount.options;
+  const auto& values = context_.request.secrets.values;
+  const auto value = values.find(options.id);
+  if (value == values.end()) {
+    if (options.required) {
+      throw Error(cat("secret ", printable(options.id), ": not found"))
+          .with_note(cat("give it with --secret id=", printable(options.id), ",src=FILE"));
+    }
+    if (options.env) env_.push_back(cat(*options.env, "="));
+    return;
+  }
+  if (options.env) env_.push_back(cat(*options.env, "=", value->second));
+  if (mount.target.empty()) return;   // env= without a target makes no file (MNT-44)
+  mounts_.push_back({.kind = SandboxMount::Kind::file,
+                     .target = mount.target,
+                     .content = value->second,
+                     .read_only = true,
+                     .no_exec = (options.mode.value_or(0400) & 0111) == 0,
+                     .mode = options.mode.value_or(0400),
+                     .uid = options.uid.value_or(0),
+                     .gid = options.gid.value_or(0)});
+}
+
+void RunMounts::open_ssh(const PlannedMount& mount, std::size_t number) {
+  const MountOptions& options = mount.options;
+  const bool has_socket_variable = std::any_of(op_.env.begin(), op_.env.end(), [](const std::string& entry) {
+    return entry.starts_with("SSH_AUTH_SOCK=");
+  });
+  if (number == 0 && !has_socket_variable) env_.push_back(cat("SSH_AUTH_SOCK=", mount.target));
+  const auto& sockets = context_.request.secrets.ssh_sockets;
+  const auto socket = sockets.find(options.id.empty() ? "default" : options.id);
+  if (socket == sockets.end()) {
+    if (!options.required) return;
+    throw Error(cat("no SSH key \"", printable(options.id), "\" forwarded from the client"))
+        .with_note("forward an agent with --ssh default, or keys with --ssh default=FILE");
+  }
+  mounts_.push_back({.kind = SandboxMount::Kind::socket,
+                     .target = mount.target,
+                     .content = socket->second,
+                     .read_only = true,
+                     .mode = options.mode.value_or(0600),
+                     .uid = options.uid.value_or(0),
+                     .gid = options.gid.value_or(0)});
+}
+
+}  // namespace imgbuild::builder

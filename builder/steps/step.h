@@ -1,0 +1,63 @@
+#pragma once
+
+#include <memory>
+#include <stop_token>
+
+#include "builder/build.h"
+#include "builder/plan.h"
+#include "builder/snapshot.h"
+#include "builder/source_tree.h"
+#include "cache/cache_key.h"
+#include "cache/cache_store.h"
+#include "oci/layer_writer.h"
+
+namespace imgbuild::builder {
+
+/// Opens what steps read from: contexts, finished stages, images. Thread-safe.
+class Origins {
+ public:
+  virtual ~Origins() = default;
+  virtual std::shared_ptr<SourceTree> tree(const Origin& origin) = 0;
+  /// The snapshot behind a stage, an image or scratch; nothing for contexts, which are no stack of layers.
+  virtual std::optional<Snapshot> snapshot(const Origin& origin) = 0;
+};
+
+/// Everything one step needs to decide and to run. Borrowed for the duration of the step.
+struct StepContext {
+  const BuildRequest& request;
+  Host& host;
+  Origins& origins;
+  EventSink& events;
+  const PlannedStage& stage;
+  const PlanStep& step;
+  StepId id = 0;
+  const Snapshot& before;
+  bool use_cache = true;                          ///< false: --no-cache for this stage
+  std::optional<std::int64_t> epoch;              ///< SOURCE_DATE_EPOCH
+};
+
+struct StepOutcome {
+  Snapshot after;
+  Timestamp created;                              ///< for the history entry
+  StepFinished::How how = StepFinished::How::ran;
+};
+
+/// When this step happens, as images shall record it: the epoch if one is set, else the clock.
+Timestamp step_time(const StepContext& context);
+
+/// The record `key` led to, if it can be used on top of `context.before`: same layers below (unless `independent`, for
+/// COPY --link), layer still stored, caching not switched off and nothing below forced.
+std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key, bool independent);
+StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key, const cache::CacheRecord& record);
+
+/// Writes `entries` as the layer of this step and its record. The record is written last. `before_record` runs between
+/// the two with the written layer (a RUN commits its snapshot there).
+StepOutcome store_layer(const StepContext& context, const cache::CacheKey& key,
+                        std::vector<oci::PendingEntry> entries, bool independent,
+                        const std::function<void(const oci::LayerBlob&, const oci::ChainId&)>& before_record = {});
+
+StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_token stop);
+StepOutcome run_workdir(const StepContext& context, const WorkdirOp& op, std::stop_token stop);
+StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_token stop);
+
+}  // namespace imgbuild::builder

@@ -1,0 +1,60 @@
+#include "cli/render_json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "base/unique_fd.h"
+
+namespace imgbuild::cli {
+
+namespace {
+
+using nlohmann::json;
+
+json place(const SourceRange& where) {
+  if (!where.text) return nullptr;
+  return {{"file", where.text->name()}, {"first_line", where.first_line}, {"last_line", where.last_line}};
+}
+
+const char* word(builder::StepFinished::How how) {
+  using How = builder::StepFinished::How;
+  switch (how) {
+    case How::ran: return "ran";
+    case How::cached: return "cached";
+    case How::failed: return "failed";
+    case How::skipped: return "skipped";
+  }
+  return "";
+}
+
+json describe(const builder::StepStarted& e) {
+  return {{"event", "step_started"}, {"step", e.step}, {"label", e.label}, {"where", place(e.where)}};
+}
+json describe(const builder::StepOutput& e) {
+  return {{"event", "step_output"}, {"step", e.step}, {"stream", e.stream}, {"text", e.bytes}};
+}
+json describe(const builder::StepProgress& e) {
+  return {{"event", "step_progress"}, {"step", e.step}, {"done_bytes", e.done_bytes}, {"total_bytes", e.total_bytes}};
+}
+json describe(const builder::StepFinished& e) {
+  return {{"event", "step_finished"}, {"step", e.step}, {"how", word(e.how)}, {"nanoseconds", e.took.count()}};
+}
+json describe(const builder::Warned& e) {
+  return {{"event", "warning"}, {"rule", e.rule}, {"text", e.text}, {"url", e.url}, {"where", place(e.where)}};
+}
+json describe(const builder::Noted& e) { return {{"event", "note"}, {"text", e.text}}; }
+
+}  // namespace
+
+void JsonRenderer::on_event(const builder::Event& event) noexcept {
+  try {
+    const json document = std::visit([](const auto& e) { return describe(e); }, event);
+    const std::string line = document.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    const std::lock_guard guard(mutex_);
+    write_all(fd_, line, "progress");
+  } catch (const std::exception&) {
+    // The reader of the progress is gone; the build goes on and its result says what happened.
+  }
+}
+
+}  // namespace imgbuild::cli

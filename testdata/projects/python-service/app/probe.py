@@ -1,0 +1,3 @@
+import urllib.request
+
+urllib.request.urlopen("http://127.0.0.1:8080/", timeout=2).read()
