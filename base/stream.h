@@ -31,6 +31,10 @@ class Sink {
   virtual ~Sink() = default;
   virtual void write(std::string_view bytes) = 0;
   virtual void finish() {}
+  /// Says that something ends here (an archive member, say) and the next begins. A hint that changes no bytes of
+  /// the stream; a compressor may start a block here so that what follows keeps its compressed bytes when what
+  /// came before changes. Passed on by sinks around another one.
+  virtual void boundary() {}
 };
 
 class StringSource final : public Source {
@@ -86,6 +90,7 @@ class HashSink final : public Sink {
     next_.write(bytes);
   }
   void finish() override { next_.finish(); }
+  void boundary() override { next_.boundary(); }
   Digest digest() { return hash_.finish(); }
   std::uint64_t size() const noexcept { return size_; }
 

@@ -1,0 +1,103 @@
+#include "oci/layer_writer.h"
+
+#include "base/overlapped_hash_sink.h"
+
+namespace imgbuild::oci {
+
+namespace {
+
+/// Passes bytes on and hashes them on the way.
+class HashSource final : public Source {
+ public:
+  explicit HashSource(Source& from) : from_(from) {}
+  std::size_t read(std::span<char> buffer) override {
+    const std::size_t got = from_.read(buffer);
+    hash_.update({buffer.data(), got});
+    return got;
+  }
+  Digest digest() { return hash_.finish(); }
+
+ private:
+  Source& from_;
+  Sha256 hash_;
+};
+
+bool has_bytes(const LayerEntry& entry) {
+  return entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular &&
+         entry.attributes.size > 0;
+}
+
+bool is_regular(const LayerEntry& entry) {
+  return entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular;
+}
+
+/// Writes one entry and returns the digest of its content when it was asked for and not known.
+std::optional<Digest> add(TarWriter& tar, const PendingEntry& pending, bool compute_content) {
+  const LayerEntry& entry = pending.entry;
+  compute_content = compute_content && is_regular(entry) && !entry.content;
+  if (!has_bytes(entry)) {
+    tar.add(entry, nullptr);
+    return compute_content ? std::optional(sha256("")) : std::nullopt;
+  }
+  const auto content = pending.open ? pending.open() : nullptr;
+  if (!compute_content || content == nullptr) {
+    tar.add(entry, content.get());
+    return std::nullopt;
+  }
+  HashSource hashed(*content);
+  tar.add(entry, &hashed);
+  return hashed.digest();
+}
+
+/// The entry as a reader of the finished layer would see it.
+LayerEntry as_written(const LayerEntry& entry, const TarOptions& options) {
+  LayerEntry written;
+  written.kind = entry.kind;
+  written.path = entry.path;
+  if (entry.kind == LayerEntry::Kind::hard_link) written.hard_link_target = entry.hard_link_target;
+  if (entry.kind != LayerEntry::Kind::node) return written;
+  written.attributes = entry.attributes;
+  written.attributes.mtime = written_mtime(entry.attributes.mtime, options);
+  if (entry.attributes.type == FileType::symlink) written.attributes.mode = 0777;
+  if (entry.attributes.type != FileType::regular) written.attributes.size = 0;
+  written.content = entry.content;
+  return written;
+}
+
+}  // namespace
+
+std::string_view layer_media_type(CompressionKind kind) {
+  switch (kind) {
+    case CompressionKind::none: return "application/vnd.oci.image.layer.v1.tar";
+    case CompressionKind::gzip: return "application/vnd.oci.image.layer.v1.tar+gzip";
+    case CompressionKind::zstd: return "application/vnd.oci.image.layer.v1.tar+zstd";
+  }
+  return {};
+}
+
+WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compression& how, BlobStore& store,
+                         ThreadPool* pool, const WriteLayerOptions& options) {
+  const auto blob = store.create();
+  HashSink packed(*blob);
+  const auto compressor = make_compressor(how, packed, pool);
+  OverlappedHashSink plain(*compressor, pool);
+  TarWriter tar(plain, options.tar);
+
+  LayerIndex index;
+  index.entries.reserve(entries.size());
+  for (const auto& pending : entries) {
+    const auto content = add(tar, pending, options.compute_content);
+    index.entries.push_back(as_written(pending.entry, options.tar));
+    if (content) index.entries.back().content = content;
+  }
+  tar.finish();
+
+  const Digest digest = packed.digest();
+  blob->commit(digest);
+  LayerBlob layer{
+      .blob = {.media_type = std::string(layer_media_type(how.kind)), .digest = digest, .size = packed.size()},
+      .diff_id = DiffId{plain.digest()}};
+  return {std::move(layer), std::move(index)};
+}
+
+}  // namespace imgbuild::oci

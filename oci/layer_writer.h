@@ -1,0 +1,38 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "base/compress.h"
+#include "base/thread_pool.h"
+#include "oci/blob_store.h"
+#include "oci/descriptor.h"
+#include "oci/layer_entry.h"
+#include "oci/layer_index.h"
+#include "oci/tar_writer.h"
+
+namespace imgbuild::oci {
+
+struct WriteLayerOptions {
+  TarOptions tar;
+  /// Fill in the content digest of regular files that have none yet, while their bytes pass.
+  bool compute_content = false;
+};
+
+struct WrittenLayer {
+  LayerBlob layer;
+  LayerIndex index;   ///< with the attributes as written: whole seconds, clamped
+};
+
+/// The OCI media type of a layer compressed like this (IMG-5…).
+std::string_view layer_media_type(CompressionKind kind);
+
+/// Writes one layer into the store: tar, diff ID, compression, digest, all in one pass and in bounded memory (LAY-54).
+/// `entries` are in layer order with their parents (order_entries, add_parents); see TarWriter for what is refused.
+/// Hashing and compressing run on `pool`, the contents are opened and read on the calling thread, one at a time.
+/// The bytes are the same for any number of threads. May be called from a task of the pool, and by several threads.
+/// Throws Error for entries a layer cannot hold and whatever their sources and the store throw; nothing is stored then.
+WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compression& how, BlobStore& store,
+                         ThreadPool* pool, const WriteLayerOptions& options = {});
+
+}  // namespace imgbuild::oci

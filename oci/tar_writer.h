@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/stream.h"
+#include "oci/layer_entry.h"
+#include "oci/tar_format.h"
+
+namespace imgbuild::oci {
+
+struct TarOptions {
+  /// Times later than this become this (REP-3).
+  std::optional<std::int64_t> clamp_mtime;
+  /// All times become this (REP-4); wins over `clamp_mtime`.
+  std::optional<std::int64_t> force_mtime;
+};
+
+/// The time the tar gets for `mtime`: whole seconds rounded down (LAY-13), clamped or forced.
+Timestamp written_mtime(const Timestamp& mtime, const TarOptions& options);
+
+/// Writes entries in the one dialect we produce (LAY-1…17): plain ustar, with a PAX header where that cannot hold
+/// a value. The bytes are a pure function of the entries and their contents. Calls `boundary()` of the sink after
+/// every entry. Not thread-safe.
+class TarWriter {
+ public:
+  explicit TarWriter(Sink& out, TarOptions options = {});
+
+  /// Adds one entry. `content` gives exactly `attributes.size` bytes of a regular file; it may be nullptr when
+  /// there are none. A hard link takes its attributes from its target, whatever the entry says.
+  /// Throws Error, before anything of the entry is written, for what a layer must not have: the root, a name
+  /// twice, an entry before its parent directory, a whiteout that does not directly follow its directory, a
+  /// hard link to something that is no earlier file, a name starting with `.wh.`, the device 0:0, a name or value
+  /// the format cannot hold. Throws Error when `content` turns out longer or shorter; the archive is then useless.
+  void add(const LayerEntry& entry, Source* content);
+
+  /// Writes the end of the archive (LAY-7) and finishes the sink.
+  void finish();
+
+ private:
+  /// What later entries need to know of one already written.
+  struct Seen {
+    FileType type = FileType::regular;
+    bool linkable = false;
+    std::uint32_t mode = 0;
+    std::uint32_t uid = 0;
+    std::uint32_t gid = 0;
+    Timestamp mtime;
+  };
+
+  void check(const LayerEntry& entry) const;
+  void check_parent(const LayerEntry& entry) const;
+  void check_attributes(const LayerEntry& entry) const;
+  FileAttributes attributes_of(const LayerEntry& entry) const;
+  void remember(const LayerEntry& entry, const FileAttributes& attributes);
+  void write_headers(const LayerEntry& entry, const FileAttributes& attributes);
+  void write_content(const LayerEntry& entry, Source* content);
+  void write_padding(std::uint64_t size);
+
+  Sink& out_;
+  TarOptions options_;
+  std::unordered_map<std::string, Seen> seen_;
+  /// The few entries with extended attributes, for hard links to them.
+  std::unordered_map<std::string, std::map<std::string, std::string>> seen_xattrs_;
+  /// The directory whose whiteouts may come now; nothing when an other entry stood between.
+  std::optional<std::string> whiteouts_of_ = std::string();
+  std::vector<char> buffer_;
+};
+
+}  // namespace imgbuild::oci
