@@ -34,5 +34,8 @@ MountOptions parse_mount(std::string_view value, const std::function<std::string
 /// Only the `from` of a mount, for the stage graph, before anything can be expanded (VAR-7). Nothing when absent
 /// or when the mount is malformed (that error comes when the step is evaluated).
 std::optional<std::string> mount_from(std::string_view value);
+/// What can be checked of a mount before anything is expanded: that it is a list of fields, and that `from` holds no
+/// variable (VAR-7). Throws SyntaxError without a range. The parser does this for every RUN.
+void check_mount_syntax(std::string_view value);
 
 }  // namespace imgbuild::parser
