@@ -20,10 +20,13 @@ class FileModeChange {
 
  private:
   struct Action {
-    std::uint32_t who = 0;   // bits u=4 g=2 o=1
+    std::uint32_t who = 0;     // the mode bits of the classes named; 0: none were
     char op = '+';
-    std::string permissions; // of rwxXst or ugo
+    std::string permissions;   // of rwxXst and ugo
   };
+  static std::uint32_t apply_action(const Action& action, std::uint32_t mode, bool executable);
+  static bool copied_anything(const Action& action);
+
   bool octal_ = false;
   std::uint32_t value_ = 0;
   std::vector<Action> actions_;

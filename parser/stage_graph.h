@@ -1,11 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "parser/instruction.h"
 
 namespace imgbuild::parser {
@@ -20,8 +23,10 @@ struct StageEdges {
 /// through `add_edge`.
 class StageGraph {
  public:
-  /// `expanded_bases[i]` is the FROM name of stage i after expansion. Throws SyntaxError for a reference to a
-  /// later stage or to itself (COPY-2, MNT-25, STG-5), located at the instruction.
+  /// `expanded_bases[i]` is the FROM name of stage i after expansion. Throws SyntaxError, located at the
+  /// instruction, for an index that does not exist and for a stage that needs itself, directly or not (COPY-2,
+  /// MNT-25). A reference to a later stage is a mistake only where it is needed (STG-1, STG-5): then `reachable`
+  /// throws.
   StageGraph(const Dockerfile& file, const std::vector<std::string>& expanded_bases);
 
   std::size_t size() const noexcept { return edges_.size(); }
@@ -34,13 +39,34 @@ class StageGraph {
   std::optional<std::size_t> find_mount_source(std::string_view name, std::size_t user) const;
   /// The target stage: the last one without a name; any letter case. Throws Error with "did you mean" (STG-3).
   std::size_t find_target(const std::optional<std::string>& name) const;
-  /// Everything `target` needs, itself included, in file order.
+  /// Everything `target` needs, itself included, in file order. Throws SyntaxError, located at the instruction, when
+  /// one of them refers to a later stage.
   std::vector<std::size_t> reachable(std::size_t target) const;
   void add_edge(std::size_t user, std::size_t needed);
 
  private:
+  /// One COPY --from or mount as written.
+  struct Use {
+    std::string name;
+    std::string mount_target;   // mounts only
+    bool is_mount = false;
+    SourceRange where;
+  };
+  static void for_each_use(const Instruction& instruction, const std::function<void(const Use&)>& visit);
+
+  /// The stage a name or index means, wherever it stands. Throws for an index out of range.
+  std::optional<std::size_t> resolve(const Use& use) const;
+  std::string describe(std::size_t stage) const;
+  SyntaxError later_stage(const Use& use, std::size_t user, std::size_t needed) const;
+  SyntaxError circular(std::size_t stage) const;
+  void add_uses(const Stage& stage, std::size_t user);
+  void check_cycles() const;
+
   std::vector<StageEdges> edges_;
-  std::vector<std::string> names_;   // lower-cased, empty without one
+  std::vector<std::string> names_;                  // lower-cased, empty without one
+  std::map<std::string, std::size_t, std::less<>> by_name_;   // of several, the last one (COPY-3)
+  std::vector<SourceRange> from_lines_;
+  std::vector<std::optional<SyntaxError>> later_;   // a stage's first reference to a later stage
 };
 
 }  // namespace imgbuild::parser
