@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "oci/blob_store.h"
 #include "oci/descriptor.h"
 #include "oci/image_config.h"
 #include "oci/manifest.h"
@@ -19,5 +20,14 @@ struct Image {
   ImageConfig config;
   std::vector<LayerBlob> layers; ///< base first; blobs need not be stored yet when they come from a registry
 };
+
+/// The image behind `target`, a manifest or an index in `blobs`: follows indexes (at most 4 deep) to the entry for
+/// `wanted`, verifies digests, sizes, types and counts (IMG-3, IMG-8, IMG-18, NET-4). Layers are described, not opened.
+/// Throws IntegrityError; Error "no match for platform" when an index has nothing for `wanted`.
+Image load_image(const BlobStore& blobs, const Descriptor& target, const Platform& wanted, bool allow_fallback);
+
+/// Makes an image of `config` and `layers` (their number must be that of the diff IDs), stores config and manifest, and
+/// returns the view of it. Docker layer types are written as the OCI type of the same compression.
+Image write_image(BlobStore& blobs, const ImageConfig& config, const std::vector<LayerBlob>& layers);
 
 }  // namespace imgbuild::oci

@@ -1,0 +1,106 @@
+#include "oci/image.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/strings.h"
+#include "oci/media_type.h"
+
+namespace imgbuild::oci {
+
+namespace {
+
+constexpr std::uint64_t kMaxManifest = 4 << 20;
+constexpr std::uint64_t kMaxConfig = 8 << 20;
+constexpr int kMaxDepth = 4;
+
+std::string load_checked(const BlobStore& blobs, const Descriptor& descriptor, std::uint64_t limit,
+                         std::string_view what) {
+  if (descriptor.size > limit) {
+    throw IntegrityError(cat(what, " of ", human_size(descriptor.size), " is larger than the ", human_size(limit), " allowed"));
+  }
+  std::string bytes = load_blob(blobs, descriptor.digest, limit);
+  if (bytes.size() != descriptor.size) {
+    throw IntegrityError(cat(what, " ", descriptor.digest.str(), " has ", bytes.size(), " bytes, its descriptor says ", descriptor.size));
+  }
+  return bytes;
+}
+
+void check_counts(const Image& image) {
+  if (image.manifest.layers.size() != image.config.diff_ids.size()) {
+    throw IntegrityError(cat("the manifest lists ", image.manifest.layers.size(), " layers, the config ",
+                             image.config.diff_ids.size(), " diff IDs"));
+  }
+}
+
+std::string offered_platforms(const Index& index) {
+  std::vector<std::string> names;
+  for (const auto& entry : index.manifests) {
+    if (entry.platform && entry.platform->os != "unknown") names.push_back(entry.platform->str());
+  }
+  return names.empty() ? "none" : join(names, ", ");
+}
+
+}  // namespace
+
+Image load_image(const BlobStore& blobs, const Descriptor& target, const Platform& wanted, bool allow_fallback) {
+  Descriptor current = target;
+  for (int depth = 0; is_index_type(current.media_type); ++depth) {
+    if (depth == kMaxDepth) throw IntegrityError("image indexes are nested too deep");
+    const Index index = Index::parse(load_checked(blobs, current, kMaxManifest, "index"), current.media_type);
+    const auto entry = index.select(wanted, allow_fallback);
+    if (!entry) {
+      Error error(cat("no match for platform ", wanted.str(), " in the image index"));
+      error.add_note(cat("it offers: ", offered_platforms(index)));
+      throw error;
+    }
+    current = *entry;
+  }
+  std::string bytes = load_checked(blobs, current, kMaxManifest, "manifest");
+  Manifest manifest = Manifest::parse(bytes, current.media_type);
+  std::string config_bytes = load_checked(blobs, manifest.config, kMaxConfig, "image config");
+  ImageConfig config = ImageConfig::parse(config_bytes);
+  Image image{current, std::move(bytes), std::move(manifest), std::move(config_bytes), std::move(config), {}};
+  check_counts(image);
+  for (std::size_t i = 0; i < image.manifest.layers.size(); ++i) {
+    image.layers.push_back({image.manifest.layers[i], image.config.diff_ids[i]});
+  }
+  return image;
+}
+
+Image write_image(BlobStore& blobs, const ImageConfig& config, const std::vector<LayerBlob>& layers) {
+  assert(config.diff_ids.size() == layers.size());
+  const std::string config_bytes = config.serialize();
+  Descriptor config_blob{.media_type = std::string(kOciConfig),
+                         .digest = put_blob(blobs, config_bytes),
+                         .size = config_bytes.size(),
+                         .urls = {},
+                         .annotations = {},
+                         .platform = std::nullopt,
+                         .artifact_type = {}};
+  Manifest manifest{.media_type = std::string(kOciManifest),
+                    .artifact_type = {},
+                    .config = config_blob,
+                    .layers = {},
+                    .subject = std::nullopt,
+                    .annotations = {}};
+  for (const auto& layer : layers) {
+    Descriptor blob = layer.blob;
+    blob.media_type = oci_layer_type(blob.media_type);
+    blob.platform.reset();
+    manifest.layers.push_back(std::move(blob));
+  }
+  const std::string bytes = manifest.serialize();
+  const Descriptor descriptor{.media_type = manifest.media_type,
+                              .digest = put_blob(blobs, bytes),
+                              .size = bytes.size(),
+                              .urls = {},
+                              .annotations = {},
+                              .platform = config.platform,
+                              .artifact_type = {}};
+  return {descriptor, bytes, std::move(manifest), config_bytes, config, layers};
+}
+
+}  // namespace imgbuild::oci
