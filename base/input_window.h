@@ -12,7 +12,11 @@ namespace imgbuild {
 /// A piece of a stream to look at before it is consumed.
 class InputWindow {
  public:
-  InputWindow(std::unique_ptr<Source> from, std::size_t capacity) : from_(std::move(from)), buffer_(capacity) {}
+  /// `from` must outlive the window.
+  InputWindow(Source& from, std::size_t capacity) : from_(&from), buffer_(capacity) {}
+  InputWindow(std::unique_ptr<Source> from, std::size_t capacity) : InputWindow(*from, capacity) {
+    owned_ = std::move(from);
+  }
 
   /// Tries to have `count` bytes (at most the capacity) in view; fewer only at the end of the stream.
   std::string_view look(std::size_t count) {
@@ -35,7 +39,8 @@ class InputWindow {
     }
   }
 
-  std::unique_ptr<Source> from_;
+  std::unique_ptr<Source> owned_;
+  Source* from_;
   std::vector<char> buffer_;
   std::size_t start_ = 0;
   std::size_t end_ = 0;

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "oci/layer_entry.h"
+
+namespace imgbuild::oci {
+
+/// Which attributes mark opaque directories: `trusted.overlay.*` needs privileges, `user.overlay.*` is for overlays
+/// mounted with `userxattr`.
+enum class OverlayFlavour : std::uint8_t { trusted, user };
+
+struct MetadataOptions {
+  bool keep_owner = true;     ///< otherwise nodes belong to who runs this, and capabilities are dropped
+  bool write_xattrs = true;
+  OverlayFlavour flavour = OverlayFlavour::trusted;
+  std::optional<Timestamp> force_mtime;
+};
+
+/// Gives inodes their attributes in the only order that works: owner, mode, extended attributes, times (FS-29).
+/// Problems that are no errors are collected once each. Not thread-safe.
+class MetadataWriter {
+ public:
+  explicit MetadataWriter(MetadataOptions options) : options_(options) {}
+
+  /// A regular file or directory that is open. `path` is for errors. Throws SystemError.
+  void write(int fd, const FileAttributes& attributes, const std::string& path);
+  /// Anything else, by its name in `dir`; never follows a link.
+  void write_at(int dir, const std::string& name, const FileAttributes& attributes, const std::string& path);
+  /// Marks a directory as hiding what is below it.
+  void mark_opaque(int fd, const std::string& path);
+
+  void warn(std::string text);
+  const std::vector<std::string>& warnings() const noexcept { return warnings_; }
+
+ private:
+  void write_xattr(int fd, const std::string& name, const std::string& value, const std::string& path);
+  std::string stored_name(const std::string& name) const;
+
+  const MetadataOptions options_;
+  std::vector<std::string> warnings_;
+  bool warned_xattr_ = false;
+};
+
+}  // namespace imgbuild::oci
