@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "parser/csv.h"
+#include "parser/paths.h"
 #include "parser/values.h"
 
 namespace imgbuild::parser {
@@ -211,6 +212,20 @@ class Reader {
 };
 
 }  // namespace
+
+std::string MountOptions::effective_id() const {
+  if (!id.empty()) return id;
+  switch (type) {
+    case Type::cache: return clean_path(target);
+    case Type::secret: {
+      if (!source.empty()) return source;
+      const std::string path = clean_path(target);
+      return path.substr(path.rfind('/') + 1);
+    }
+    case Type::ssh: return "default";
+    default: return {};
+  }
+}
 
 MountOptions parse_mount(std::string_view value, const std::function<std::string(std::string_view)>& expand) {
   Reader reader;

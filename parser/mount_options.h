@@ -18,7 +18,7 @@ struct MountOptions {
   std::string source;
   std::optional<std::string> from;
   bool read_only = true;              ///< already the default of the type when nothing was written
-  std::string id;
+  std::string id;                     ///< as written; see effective_id()
   std::optional<Sharing> sharing;     ///< nothing: not written
   std::uint64_t size_bytes = 0;       ///< tmpfs; 0: unlimited
   std::optional<std::uint32_t> mode;
@@ -26,6 +26,10 @@ struct MountOptions {
   std::optional<std::uint32_t> gid;
   bool required = false;
   std::optional<std::string> env;     ///< secret
+
+  /// The id with its default (MNT-6): a cache's cleaned target, a secret's source or the last element of its
+  /// target, `default` for ssh. Empty for other types.
+  std::string effective_id() const;
 };
 
 /// Parses and expands the value of one --mount. `expand` may throw; it is applied to every value but `from`'s.
