@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -58,5 +59,10 @@ std::vector<oci::PendingEntry> plan_copy(const CopyRequest& request, const CopyS
 std::vector<oci::PendingEntry> plan_workdir(const std::string& path, const std::string& user,
                                             const oci::FileTree& target, ContentProvider& owner_files,
                                             const Timestamp& build_time);
+
+/// Whether --chown=`text` has names in it that must be looked up in the target's /etc/passwd and /etc/group. They
+/// then belong into the cache key (CAC-24, COPY-55).
+bool chown_needs_target(std::string_view text);
+void add_owner_files_to_key(cache::CacheKeyBuilder& key, const oci::FileTree& target, ContentProvider& owner_files);
 
 }  // namespace imgbuild::builder

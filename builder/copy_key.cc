@@ -1,0 +1,147 @@
+#include <array>
+
+#include "base/hash.h"
+#include "base/strings.h"
+#include "builder/copy_owner.h"
+#include "builder/copy_selection.h"
+#include "parser/file_mode.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+using oci::FileAttributes;
+using oci::FileType;
+
+/// Up to here every entry has a field of its own, so that a miss can name the file that changed.
+constexpr std::size_t kMaxFields = 200;
+
+/// A part of a text that cannot run together with its neighbours.
+void append_sized(std::string& out, std::string_view text) {
+  out += cat(text.size(), ':');
+  out += text;
+}
+
+/// What of an inode is keyed (CAC-22): no times, no link structure, of the kernel's own attributes only the
+/// capabilities.
+void append_attributes(std::string& out, const FileAttributes& attributes) {
+  static constexpr std::array<std::string_view, 6> kTypes{"file", "dir", "symlink", "char", "block", "fifo"};
+  const bool is_link = attributes.type == FileType::symlink;
+  out += cat(kTypes.at(static_cast<std::size_t>(attributes.type)), ' ', is_link ? 0U : attributes.mode, ' ',
+             attributes.uid, ':', attributes.gid);
+  if (is_link) {
+    out += ' ';
+    append_sized(out, attributes.link_target);
+  }
+  if (attributes.type == FileType::char_device || attributes.type == FileType::block_device) {
+    out += cat(' ', attributes.device_major, ',', attributes.device_minor);
+  }
+  for (const auto& [name, value] : attributes.xattrs) {
+    if (name != "security.capability" && (name.starts_with("security.") || name.starts_with("system."))) continue;
+    out += ' ';
+    append_sized(out, name);
+    append_sized(out, value);
+  }
+}
+
+bool has_bytes(const SelectedNode& node) {
+  return node.source.attributes.type == FileType::regular && node.source.attributes.size > 0;
+}
+
+std::size_t count_entries(const SelectedNode& node) {
+  std::size_t count = 1;
+  for (const auto& child : node.children) count += count_entries(child);
+  return count;
+}
+
+/// Visits a match and all below with the path in the tree and the path below the match.
+template <typename Visit>
+void visit_all(const SelectedNode& node, const std::string& path, const std::string& below, const Visit& visit) {
+  visit(node, path, below);
+  for (const auto& child : node.children) {
+    visit_all(child, join_path(path, child.name), join_path(below, child.name), visit);
+  }
+}
+
+/// The digest of all entries a source selected, and their fields while they are few.
+class FilesDigest {
+ public:
+  FilesDigest(SourceTree& tree, cache::CacheKeyBuilder* fields) : tree_(tree), fields_(fields) {}
+
+  void add(const SelectedNode& node, const std::string& path, const std::string& below) {
+    line_.clear();
+    append_sized(line_, below);
+    const std::size_t described = line_.size();
+    append_attributes(line_, node.source.attributes);
+    if (node.source.attributes.type == FileType::regular) {
+      line_ += cat(' ', node.source.attributes.size);
+      if (has_bytes(node)) line_ += cat(' ', tree_.content_digest(path).hex());
+    }
+    line_ += '\n';
+    hash_.update(line_);
+    if (fields_ != nullptr) {
+      fields_->add(cat("file ", printable(below.empty() ? "." : below)),
+                   printable(line_.substr(described, line_.size() - described - 1)));
+    }
+  }
+  void add_text(std::string_view text) {
+    line_.clear();
+    append_sized(line_, text);
+    hash_.update(line_);
+  }
+  Digest finish() { return hash_.finish(); }
+
+ private:
+  SourceTree& tree_;
+  cache::CacheKeyBuilder* fields_;
+  Sha256 hash_;
+  std::string line_;
+};
+
+void prefetch(SourceTree& tree, const std::vector<SelectedSource>& sources) {
+  std::vector<std::string> paths;
+  for (const auto& source : sources) {
+    for (const auto& match : source.matches) {
+      visit_all(match.top, match.path, "", [&](const SelectedNode& node, const std::string& path, const auto&) {
+        if (has_bytes(node)) paths.push_back(path);
+      });
+    }
+  }
+  if (!paths.empty()) tree.prefetch_digests(paths);
+}
+
+void add_source(cache::CacheKeyBuilder& key, SourceTree& tree, const SelectedSource& source, bool explain) {
+  key.add("source", cat(source.parents ? "parents " : source.wildcard ? "wildcard " : "", source.key_name));
+  FilesDigest files(tree, explain ? &key : nullptr);
+  for (const auto& match : source.matches) {
+    const bool is_directory = match.top.source.attributes.type == FileType::directory;
+    // The name of a directory does not reach the result: its content does.
+    files.add_text(source.wildcard && !source.parents && !is_directory ? match.base_name : "");
+    visit_all(match.top, match.path, "", [&](const SelectedNode& node, const auto& path, const auto& below) {
+      files.add(node, path, below);
+    });
+  }
+  key.add("files", files.finish().str());
+}
+
+}  // namespace
+
+void Selection::add_to_key(cache::CacheKeyBuilder& key) const {
+  key.add("destination", request_.destination);
+  key.add("chown", canonical_owner(request_.chown));
+  if (!request_.chmod.empty()) key.add("chmod", parser::FileModeChange::parse(request_.chmod).canonical());
+  if (request_.unpack_archives) key.add("unpack", "true");
+  for (const auto& pattern : request_.excludes) key.add("exclude", pattern);
+
+  std::size_t entries = 0;
+  for (const auto& source : sources_) {
+    for (const auto& match : source.matches) entries += count_entries(match.top);
+  }
+  prefetch(tree_, sources_);
+  for (const auto& source : sources_) add_source(key, tree_, source, entries <= kMaxFields);
+  for (const auto& [name, data] : request_.inline_files) {
+    key.add(cat("inline ", name), sha256(data).str());
+  }
+}
+
+}  // namespace imgbuild::builder
