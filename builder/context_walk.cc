@@ -1,0 +1,352 @@
+#include "builder/context_walk.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <functional>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "builder/work_crew.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+using Rules = parser::IgnoreMatcher::State;
+
+constexpr std::size_t kListBuffer = 64 * 1024;
+constexpr std::size_t kMaxLinkTarget = 4095;     // FS-27
+constexpr std::size_t kLongestOpen = 4000;       // the kernel takes 4095 bytes of path at once
+
+std::string child_path(const std::string& directory, std::string_view name) {
+  return directory.empty() ? std::string(name) : cat(directory, "/", name);
+}
+
+std::pair<std::string, std::string> split_last(const std::string& path) {
+  const auto slash = path.rfind('/');
+  if (slash == std::string::npos) return {std::string(), path};
+  return {path.substr(0, slash), path.substr(slash + 1)};
+}
+
+/// Relative, no empty, `.` or `..` component. Paths reach us from Dockerfiles; `..` must not reach fstatat.
+bool is_clean(std::string_view path) {
+  if (path.empty()) return true;
+  if (path.find('\0') != std::string_view::npos) return false;
+  const auto parts = split(path, '/');
+  return std::none_of(parts.begin(), parts.end(),
+                      [](std::string_view part) { return part.empty() || part == "." || part == ".."; });
+}
+
+Timestamp timestamp_of(const struct timespec& time) {
+  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec)};
+}
+
+/// "It is not there (any more)", as opposed to "it cannot be looked at".
+bool is_absence(int error) { return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EXDEV; }
+
+std::string read_link(int dir, const std::string& name, const std::string& path) {
+  std::string target(256, '\0');
+  for (;;) {
+    const ssize_t got = ::readlinkat(dir, name.c_str(), target.data(), target.size());
+    if (got < 0) throw SystemError(errno, "read link", printable(path));
+    if (static_cast<std::size_t>(got) < target.size()) {
+      target.resize(static_cast<std::size_t>(got));
+      return target;
+    }
+    if (target.size() > kMaxLinkTarget) throw Error(cat("the link ", printable(path), " is too long"));
+    target.resize(target.size() * 2);
+  }
+}
+
+std::uint32_t image_mode(const struct stat& info, ContextModes modes) {
+  const auto mode = static_cast<std::uint32_t>(info.st_mode) & 07777u;
+  if (modes == ContextModes::as_found || S_ISLNK(info.st_mode)) return mode;
+  const bool runs = S_ISDIR(info.st_mode) || (mode & 0100u) != 0;
+  return (mode & 07000u) | (runs ? 0755u : 0644u);
+}
+
+struct RawDirent {   // as getdents64 writes it
+  std::uint64_t inode;
+  std::int64_t offset;
+  unsigned short length;
+  unsigned char type;
+  char name[1];
+};
+
+/// Calls `visit(name, type)` for every name but `.` and `..`.
+template <typename Visit>
+void for_each_name(int dir, const std::string& path, const Visit& visit) {
+  const auto buffer = std::make_unique_for_overwrite<char[]>(kListBuffer);
+  for (;;) {
+    const long got = ::syscall(SYS_getdents64, dir, buffer.get(), kListBuffer);
+    if (got < 0) throw SystemError(errno, "read directory", printable(path));
+    if (got == 0) return;
+    for (long at = 0; at < got;) {
+      const char* const record = buffer.get() + at;
+      unsigned short length = 0;
+      std::memcpy(&length, record + offsetof(RawDirent, length), sizeof length);
+      const auto type = static_cast<unsigned char>(record[offsetof(RawDirent, type)]);
+      const char* const name = record + offsetof(RawDirent, name);
+      if (std::strcmp(name, ".") != 0 && std::strcmp(name, "..") != 0) visit(name, type);
+      at += length;
+    }
+  }
+}
+
+}  // namespace
+
+struct ContextWalk::Directory {
+  std::mutex mutex;
+  std::atomic<bool> ready{false};     // `listing` is final
+  Listing listing;
+  std::atomic<int> holds_kept{-1};    // for ignored directories; -1: not known yet
+  std::unordered_map<std::string, ContextEntry> singles;   // found by name while the directory was not listed
+};
+
+struct ContextWalk::Shard {
+  std::mutex mutex;
+  std::unordered_map<std::string, std::shared_ptr<Directory>> directories;
+};
+
+ContextWalk::ContextWalk(RootDir root, parser::IgnoreMatcher ignore, ContextOptions options)
+    : root_(std::move(root)),
+      ignore_(std::move(ignore)),
+      options_(std::move(options)),
+      shards_(std::make_unique<Shard[]>(kShards)) {}
+
+ContextWalk::~ContextWalk() = default;
+
+std::shared_ptr<ContextWalk::Directory> ContextWalk::directory(const std::string& path) {
+  Shard& shard = shards_[std::hash<std::string>()(path) % kShards];
+  const std::lock_guard guard(shard.mutex);
+  auto& found = shard.directories[path];
+  if (!found) found = std::make_shared<Directory>();
+  return found;
+}
+
+UniqueFd ContextWalk::open(std::string_view path, int flags) const {
+  std::optional<RootDir> deeper;
+  const auto at = [&]() -> const RootDir& { return deeper ? *deeper : root_; };
+  while (path.size() > kLongestOpen) {
+    const auto cut = path.rfind('/', kLongestOpen);
+    if (cut == std::string_view::npos) throw SystemError(ENAMETOOLONG, "open", printable(path.substr(0, 255)));
+    deeper = RootDir(at().open_beneath(path.substr(0, cut), O_PATH | O_DIRECTORY));
+    path.remove_prefix(cut + 1);
+  }
+  return at().open_beneath(path, flags | O_NOFOLLOW);
+}
+
+const ContextWalk::Listing& ContextWalk::listing(const std::string& path, const Rules& rules) {
+  const auto dir = directory(path);
+  if (dir->ready) return dir->listing;
+  const std::lock_guard guard(dir->mutex);
+  if (!dir->ready) {
+    dir->listing = read_directory(path, rules);
+    dir->ready = true;
+  }
+  return dir->listing;
+}
+
+ContextWalk::Listing ContextWalk::read_directory(const std::string& path, const Rules& rules) const {
+  const UniqueFd fd = open(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
+  ++directories_opened_;
+  Listing entries;
+  for_each_name(fd.get(), path, [&](const char* name, unsigned char type) {
+    if (auto entry = examine(fd.get(), name, child_path(path, name), rules, type)) {
+      entries.push_back(std::move(*entry));
+    }
+  });
+  std::sort(entries.begin(), entries.end(),
+            [](const ContextEntry& a, const ContextEntry& b) { return a.name < b.name; });
+  return entries;
+}
+
+std::optional<ContextEntry> ContextWalk::examine(int dir, const std::string& name, const std::string& path,
+                                                 const Rules& parent, unsigned char type_hint) const {
+  ContextEntry entry;
+  if (!ignore_.empty()) entry.rules = ignore_.enter(parent, path);
+  entry.ignored = entry.rules.ignored();
+  // What is hidden for good is never looked at: this is what makes ignored trees free.
+  if (entry.ignored && type_hint != DT_UNKNOWN && type_hint != DT_DIR) return std::nullopt;
+  if (entry.ignored && !ignore_.may_hold_kept(entry.rules, path)) return std::nullopt;
+
+  struct stat info {};
+  ++entries_listed_;
+  if (::fstatat(dir, name.c_str(), &info, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0) {
+    if (errno == ENOENT) return std::nullopt;   // removed while the directory was read
+    throw SystemError(errno, "stat", printable(path));
+  }
+  if (entry.ignored && !S_ISDIR(info.st_mode)) return std::nullopt;
+
+  entry.name = name;
+  entry.identity = {info.st_dev, info.st_ino, static_cast<std::uint64_t>(info.st_size), timestamp_of(info.st_mtim),
+                    timestamp_of(info.st_ctim)};
+  oci::FileAttributes& attributes = entry.node.attributes;
+  attributes.mode = image_mode(info, options_.modes);
+  attributes.uid = options_.uid;
+  attributes.gid = options_.gid;
+  attributes.mtime = options_.mtime.value_or(entry.identity.mtime);
+  switch (info.st_mode & S_IFMT) {
+    case S_IFREG: attributes.size = entry.identity.size; break;
+    case S_IFDIR: attributes.type = oci::FileType::directory; break;
+    case S_IFIFO: attributes.type = oci::FileType::fifo; break;
+    case S_IFLNK:
+      attributes.type = oci::FileType::symlink;
+      attributes.link_target = read_link(dir, name, path);
+      break;
+    case S_IFSOCK: entry.special = ContextEntry::Special::socket; break;   // an empty file (COPY-40)
+    default:
+      // A file with a byte in it, so that whoever selects it asks for the content and gets the error (FS-51).
+      entry.special = ContextEntry::Special::device;
+      attributes.size = 1;
+  }
+  if (info.st_nlink > 1 && S_ISREG(info.st_mode)) {
+    entry.node.link_group = cat(entry.identity.device, ":", entry.identity.inode);
+  }
+  return entry;
+}
+
+ContextEntry ContextWalk::root_entry() const {
+  struct stat info {};
+  if (::fstat(root_.fd(), &info) != 0) throw SystemError(errno, "stat", "the build context");
+  ContextEntry entry;
+  oci::FileAttributes& attributes = entry.node.attributes;
+  attributes.type = oci::FileType::directory;
+  attributes.mode = image_mode(info, options_.modes);
+  attributes.uid = options_.uid;
+  attributes.gid = options_.gid;
+  attributes.mtime = options_.mtime.value_or(timestamp_of(info.st_mtim));
+  return entry;
+}
+
+/// The candidate at `path`, whether or not it holds anything that is kept.
+std::optional<ContextEntry> ContextWalk::locate(const std::string& path) {
+  if (path.empty()) return root_entry();
+  if (!is_clean(path)) return std::nullopt;
+  const auto [parent, name] = split_last(path);
+
+  const auto dir = directory(parent);
+  if (dir->ready) {
+    const auto found = std::lower_bound(dir->listing.begin(), dir->listing.end(), name,
+                                        [](const ContextEntry& a, const std::string& b) { return a.name < b; });
+    if (found == dir->listing.end() || found->name != name) return std::nullopt;
+    return *found;
+  }
+  const std::lock_guard guard(dir->mutex);
+  if (const auto known = dir->singles.find(name); known != dir->singles.end()) return known->second;
+
+  // One name of a directory that nobody listed: the directory need not be read for it.
+  Rules rules;
+  for (std::size_t end = path.find('/'); end != std::string::npos && !ignore_.empty(); end = path.find('/', end + 1)) {
+    const auto above = std::string_view(path).substr(0, end);
+    rules = ignore_.enter(rules, above);
+    if (rules.ignored() && !ignore_.may_hold_kept(rules, above)) return std::nullopt;
+  }
+  UniqueFd fd;
+  try {
+    fd = open(parent, O_PATH | O_DIRECTORY);
+  } catch (const SystemError& error) {
+    if (is_absence(error.error_number())) return std::nullopt;
+    throw;
+  }
+  auto entry = name.size() > NAME_MAX ? std::nullopt : examine(fd.get(), name, path, rules, DT_UNKNOWN);
+  if (entry) dir->singles.emplace(name, *entry);
+  return entry;
+}
+
+bool ContextWalk::holds_kept(const std::string& path, const Rules& rules) {
+  const auto top = directory(path);
+  if (top->holds_kept >= 0) return top->holds_kept == 1;
+  // Depth first with a stack of our own; a tree may be deeper than a thread's stack.
+  std::vector<std::pair<std::string, Rules>> pending{{path, rules}};
+  std::vector<std::string> seen;
+  while (!pending.empty()) {
+    const auto [current, current_rules] = std::move(pending.back());
+    pending.pop_back();
+    for (const ContextEntry& entry : listing(current, current_rules)) {
+      if (entry.ignored) {
+        pending.emplace_back(child_path(current, entry.name), entry.rules);
+        continue;
+      }
+      for (std::string up = current;; up = split_last(up).first) {
+        directory(up)->holds_kept = 1;
+        if (up.size() <= path.size()) return true;
+      }
+    }
+    seen.push_back(current);
+  }
+  for (const std::string& empty : seen) directory(empty)->holds_kept = 0;
+  return false;
+}
+
+std::optional<ContextEntry> ContextWalk::find(const std::string& path) {
+  auto entry = locate(path);
+  if (entry && entry->ignored && !holds_kept(path, entry->rules)) return std::nullopt;
+  return entry;
+}
+
+std::vector<std::pair<std::string, SourceNode>> ContextWalk::list(const std::string& path) {
+  const auto entry = locate(path);
+  if (!entry || entry->node.attributes.type != oci::FileType::directory) {
+    throw Error(cat(printable(path), " is not a directory of the build context"));
+  }
+  const Listing& entries = listing(path, entry->rules);
+  std::vector<std::pair<std::string, SourceNode>> visible;
+  visible.reserve(entries.size());
+  for (const ContextEntry& child : entries) {
+    if (child.ignored && !holds_kept(child_path(path, child.name), child.rules)) continue;
+    visible.emplace_back(child.name, child.node);
+  }
+  return visible;
+}
+
+void ContextWalk::prefetch(const std::string& path, ThreadPool* pool) {
+  const auto entry = locate(path);
+  if (!entry || entry->node.attributes.type != oci::FileType::directory) return;
+  using Step = std::pair<std::string, Rules>;
+  WorkCrew<Step>::run(pool, {{path, entry->rules}}, [this](const Step& step, WorkCrew<Step>& crew) {
+    try {
+      for (const ContextEntry& child : listing(step.first, step.second)) {
+        if (child.node.attributes.type != oci::FileType::directory) continue;
+        crew.add({child_path(step.first, child.name), child.rules});
+      }
+    } catch (const Error&) {
+      // Whoever lists this directory meets the same error and has a place to report it.
+    }
+  });
+}
+
+std::optional<std::string> ContextWalk::hiding_rule(const std::string& path) const {
+  if (ignore_.empty() || !is_clean(path)) return std::nullopt;
+  Rules rules;
+  for (std::size_t end = 0; end != std::string::npos && !path.empty();) {
+    end = path.find('/', end + 1);
+    rules = ignore_.enter(rules, std::string_view(path).substr(0, end));
+  }
+  if (!rules.ignored() || rules.rule() < 0) return std::nullopt;
+  const parser::IgnorePattern& pattern = ignore_.patterns().at(static_cast<std::size_t>(rules.rule()));
+  const std::string file = options_.ignore_name.empty() ? ".dockerignore" : printable(options_.ignore_name);
+  if (pattern.line == 0) return cat("the pattern ", printable(pattern.text));
+  return cat("line ", pattern.line, " of ", file, " (", printable(pattern.text), ")");
+}
+
+bool ContextWalk::exists_on_disk(const std::string& path) const {
+  if (!is_clean(path)) return false;
+  try {
+    (void)open(path, O_PATH);
+    return true;
+  } catch (const SystemError&) {
+    return false;
+  }
+}
+
+}  // namespace imgbuild::builder
