@@ -56,16 +56,17 @@ SourceNode need(SourceTree& tree, const std::string& path) {
 class SubtreeWriter {
  public:
   /// `single_file`: `path` is no directory, and the only name written is its base name.
-  SubtreeWriter(SourceTree& tree, std::string path, int directory, bool single_file)
-      : tree_(tree), path_(std::move(path)), root_(directory), single_file_(single_file) {}
+  SubtreeWriter(SourceTree& tree, std::string path, int directory, bool single_file, const WriteOptions& options)
+      : tree_(tree), path_(std::move(path)), root_(directory), single_file_(single_file), options_(options) {}
 
   void write(const std::string& relative, const SourceNode& node) {
     const auto& attributes = node.attributes;
     const std::string name = base_name(relative);
     const int parent = directory_of(relative);
+    if (options_.replace && attributes.type != FileType::directory) remove_old(parent, name);
     switch (attributes.type) {
       case FileType::directory:
-        if (::mkdirat(parent, name.c_str(), 0700) != 0) throw SystemError(errno, "create directory", relative);
+        make_directory(relative, parent, name);
         open_.emplace_back(relative, open_at(parent, name, O_RDONLY | O_DIRECTORY));
         late_.emplace_back(relative, attributes);
         return;
@@ -81,7 +82,9 @@ class SubtreeWriter {
         if (!link_to_earlier(relative, node, parent, name)) write_file(relative, parent, name);
         break;
       default:
-        throw Error(cat("\"", printable(relative), "\" is a device; it cannot be mounted from a context"));
+        if (!options_.on_skipped) throw Error(cat("\"", printable(relative), "\" is a device; it cannot be written here"));
+        options_.on_skipped(relative);
+        return;
     }
     set_attributes(parent, name, attributes);
   }
@@ -139,14 +142,27 @@ class SubtreeWriter {
     copy(*source, sink);
   }
 
-  static void set_attributes(int parent, const std::string& name, const oci::FileAttributes& attributes) {
-    if (::fchownat(parent, name.c_str(), attributes.uid, attributes.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+  void make_directory(const std::string& relative, int parent, const std::string& name) {
+    if (::mkdirat(parent, name.c_str(), 0700) == 0) return;
+    struct stat there {};
+    const bool is_directory = errno == EEXIST && ::fstatat(parent, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+                              S_ISDIR(there.st_mode);
+    if (!options_.replace || !is_directory) throw SystemError(EEXIST, "create directory", relative);
+  }
+
+  static void remove_old(int parent, const std::string& name) {
+    if (::unlinkat(parent, name.c_str(), 0) != 0 && errno != ENOENT) throw SystemError(errno, "replace", name);
+  }
+
+  void set_attributes(int parent, const std::string& name, const oci::FileAttributes& attributes) const {
+    if (options_.set_owner && ::fchownat(parent, name.c_str(), attributes.uid, attributes.gid, AT_SYMLINK_NOFOLLOW) != 0) {
       throw SystemError(errno, cat("change the owner to ", attributes.uid, ":", attributes.gid, " of"), name);
     }
     if (attributes.type != FileType::symlink && ::fchmodat(parent, name.c_str(), attributes.mode, 0) != 0) {
       throw SystemError(errno, "change the mode of", name);
     }
-    const timespec time{attributes.mtime.seconds, static_cast<long>(attributes.mtime.nanoseconds)};
+    const Timestamp mtime = options_.time.value_or(attributes.mtime);
+    const timespec time{mtime.seconds, static_cast<long>(mtime.nanoseconds)};
     const timespec times[2] = {time, time};
     if (::utimensat(parent, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
       throw SystemError(errno, "set the times of", name);
@@ -157,6 +173,7 @@ class SubtreeWriter {
   std::string path_;
   int root_;
   bool single_file_;
+  const WriteOptions& options_;
   std::vector<std::pair<std::string, UniqueFd>> open_;
   std::vector<std::pair<std::string, oci::FileAttributes>> late_;
   std::map<std::string, std::string> links_;
@@ -193,10 +210,10 @@ Digest subtree_digest(SourceTree& tree, const std::string& path) {
   return hash.finish();
 }
 
-void write_subtree(SourceTree& tree, const std::string& path, int directory) {
+void write_subtree(SourceTree& tree, const std::string& path, int directory, const WriteOptions& options) {
   const SourceNode top = need(tree, path);
   const bool single_file = top.attributes.type != FileType::directory;
-  SubtreeWriter writer(tree, path, directory, single_file);
+  SubtreeWriter writer(tree, path, directory, single_file, options);
   if (single_file) {
     writer.write(base_name(path), top);
     return;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 
 #include "base/digest.h"
@@ -11,9 +13,17 @@ namespace imgbuild::builder {
 /// never times, never `path` itself (CAC-15, CAC-22). A file and a directory never share one.
 Digest subtree_digest(SourceTree& tree, const std::string& path);
 
-/// Writes the directory or regular file at `path` into the empty directory `directory`: a directory's content goes
-/// there itself, a file under its base name. Modes and times are kept, owners set as the tree gives them. Only
-/// regular files, directories, links and FIFOs can be written; others throw Error.
-void write_subtree(SourceTree& tree, const std::string& path, int directory);
+struct WriteOptions {
+  bool set_owner = true;                    ///< false: everything belongs to whoever writes
+  bool replace = false;                     ///< merge into what is there: files are replaced, directories kept
+  std::optional<Timestamp> time;            ///< mtime of everything; nothing: as the tree says
+  /// Called with the path of what cannot be written (devices); unset: that is an error.
+  std::function<void(const std::string&)> on_skipped;
+};
+
+/// Writes the directory or regular file at `path` into the directory `directory`: a directory's content goes there
+/// itself, a file under its base name. Modes, times and hard links are kept. Throws Error or SystemError; what was
+/// written stays.
+void write_subtree(SourceTree& tree, const std::string& path, int directory, const WriteOptions& options = {});
 
 }  // namespace imgbuild::builder

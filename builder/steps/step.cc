@@ -25,13 +25,14 @@ StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& ke
 }
 
 StepOutcome store_layer(const StepContext& context, const cache::CacheKey& key,
-                        std::vector<oci::PendingEntry> entries, bool independent,
+                        const std::vector<oci::PendingEntry>& entries, bool independent,
                         const std::function<void(const oci::LayerBlob&, const oci::ChainId&)>& before_record) {
-  oci::LayerWriteOptions options;
-  options.compression = context.request.compression;
-  if (context.epoch) options.clamp_mtime = *context.epoch;
+  oci::WriteLayerOptions options;
+  options.tar.clamp_mtime = context.epoch;
+  // So that COPY --from of this layer's files needs no second look at their bytes (CAC-26).
+  options.compute_content = true;
   const oci::WrittenLayer written =
-      oci::write_layer(std::move(entries), context.host.blobs, &context.host.pool, options);
+      oci::write_layer(entries, context.request.compression, context.host.blobs, &context.host.pool, options);
   context.host.indexes.put(written.layer.diff_id, written.index);
 
   const bool forced = context.before.forced || !context.use_cache;

@@ -53,7 +53,7 @@ StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& ke
 /// Writes `entries` as the layer of this step and its record. The record is written last. `before_record` runs between
 /// the two with the written layer (a RUN commits its snapshot there).
 StepOutcome store_layer(const StepContext& context, const cache::CacheKey& key,
-                        std::vector<oci::PendingEntry> entries, bool independent,
+                        const std::vector<oci::PendingEntry>& entries, bool independent,
                         const std::function<void(const oci::LayerBlob&, const oci::ChainId&)>& before_record = {});
 
 StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_token stop);

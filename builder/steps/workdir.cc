@@ -13,8 +13,8 @@ StepOutcome run_workdir(const StepContext& context, const WorkdirOp& op, std::st
 
   const oci::FileTree target = context.host.indexes.tree(context.before.layers);
   const auto content = layer_content(context.host, context.before.layers);
-  auto entries = plan_workdir(op.path, op.user, target, *content, step_time(context));
-  return store_layer(context, key, std::move(entries), false);
+  const auto entries = plan_workdir(op.path, op.user, target, *content, step_time(context));
+  return store_layer(context, key, entries, false);
 }
 
 }  // namespace imgbuild::builder

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+
+#include "builder/build.h"
+#include "builder/source_tree.h"
+#include "parser/ignore_file.h"
+#include "parser/instruction.h"
+
+namespace imgbuild::builder {
+
+/// The Dockerfile, the ignore rules and the main context of one build, located and read (PAR-1, CTX-1…7).
+struct BuildInputs {
+  std::shared_ptr<const SourceText> dockerfile_text;
+  parser::Dockerfile dockerfile;
+  parser::IgnoreMatcher ignore;
+  std::string ignore_name;                       ///< for messages; empty without an ignore file
+  std::shared_ptr<SourceTree> context;
+  std::shared_ptr<void> keep_alive;              ///< a temporary directory behind the context
+  std::optional<std::int64_t> context_time;      ///< commit time of a git context
+};
+
+/// Throws SyntaxError or Error with what to try.
+BuildInputs load_inputs(const BuildRequest& request, Host& host, std::stop_token stop);
+
+}  // namespace imgbuild::builder

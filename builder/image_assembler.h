@@ -1,0 +1,16 @@
+#pragma once
+
+#include <optional>
+
+#include "builder/executor.h"
+#include "builder/plan.h"
+#include "oci/blob_store.h"
+#include "oci/image.h"
+
+namespace imgbuild::builder {
+
+/// Makes the image of the target stage: config with diff IDs, history and time, then the manifest; both are stored.
+/// A pure function of its inputs, so that an unchanged build gives the same digest (IMG-36, REP-6).
+oci::Image assemble_image(const Plan& plan, const StageResult& target, oci::BlobStore& blobs);
+
+}  // namespace imgbuild::builder

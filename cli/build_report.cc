@@ -1,0 +1,38 @@
+#include "cli/build_report.h"
+
+#include "base/strings.h"
+#include "oci/descriptor_json.h"
+#include "oci/json_writer.h"
+
+namespace imgbuild::cli {
+
+std::string metadata_json(const builder::BuildResult& result) {
+  oci::JsonWriter json(true);
+  json.begin_object();
+  if (result.image) {
+    json.key("containerimage.config.digest").string(result.config_digest.str());
+    json.key("containerimage.descriptor");
+    oci::write_descriptor(json, *result.image);
+    json.key("containerimage.digest").string(result.image->digest.str());
+  }
+  std::vector<std::string> names;
+  for (const auto& name : result.tags) names.push_back(name.str());
+  if (!names.empty()) json.key("image.name").string(join(names, ","));
+  json.end_object();
+  return json.take() + "\n";
+}
+
+std::string stats_text(const builder::BuildStats& stats) {
+  std::string out = cat("steps: ", stats.steps_run, " run, ", stats.steps_cached, " cached\n",
+                        "context: ", stats.context_files_listed, " entries listed, ", stats.context_dirs_opened,
+                        " directories opened, ", stats.context_digests_remembered, " digests remembered, ",
+                        stats.context_bytes_read, " bytes read\n", "layers: ", stats.layer_bytes_written,
+                        " bytes written\n");
+  for (const auto& [name, took] : stats.phases) {
+    const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took).count();
+    out += cat("time: ", pad_right(name, 16), " ", micros / 1000, ".", micros % 1000 < 100 ? "0" : "", micros % 1000 / 10, " ms\n");
+  }
+  return out;
+}
+
+}  // namespace imgbuild::cli

@@ -1,0 +1,231 @@
+#include "cli/options.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/unique_fd.h"
+
+namespace imgbuild::cli {
+
+namespace {
+
+constexpr std::uint64_t kMaxSecret = 500 * 1024;   // SEC-1
+constexpr std::size_t kMaxSecrets = 64;
+
+Error usage(std::string message) { return Error(std::move(message), ExitCode::usage); }
+
+std::pair<std::string, std::string> split_pair(const std::string& text, const std::string& option) {
+  const auto equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw usage(cat(option, " wants NAME=VALUE, not \"", printable(text), "\""));
+  }
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+std::string read_secret_file(const std::string& path, const std::string& id) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  if (!file) throw usage(cat("secret ", printable(id), ": cannot open ", printable(path)));
+  return read_file(file.get(), kMaxSecret, path);
+}
+
+/// `id=X[,src=FILE|,env=NAME]`; without a source the environment variable X, then the file X (as buildx does).
+std::pair<std::string, std::string> read_secret(const std::string& text, const Environment& environment) {
+  std::string id, source, variable, type;
+  for (const auto& field : split_csv(text)) {
+    const auto [key, value] = split_pair(field, "--secret");
+    if (key == "id") id = value;
+    else if (key == "src" || key == "source") source = value;
+    else if (key == "env") variable = value;
+    else if (key == "type") type = value;
+    else throw usage(cat("--secret: unknown key \"", printable(key), "\"; use id, src, env or type"));
+  }
+  if (id.empty()) throw usage(cat("--secret needs an id: --secret id=NAME,src=FILE, not \"", printable(text), "\""));
+  if (!type.empty() && type != "file" && type != "env") throw usage(cat("--secret: type is file or env, not \"", printable(type), "\""));
+  if (!source.empty() && !variable.empty()) throw usage("--secret: src and env exclude each other");
+  if (type == "env" && variable.empty()) variable = source.empty() ? id : source, source.clear();
+  if (!source.empty()) return {id, read_secret_file(source, id)};
+  if (!variable.empty()) {
+    const auto value = environment.find(variable);
+    if (!value) throw usage(cat("secret ", printable(id), ": the environment variable ", printable(variable), " is not set"));
+    return {id, *value};
+  }
+  if (const auto value = environment.find(id)) return {id, *value};
+  return {id, read_secret_file(id, id)};
+}
+
+/// `default[=SOCKET]` or `id=SOCKET`; without a path the caller's agent.
+std::pair<std::string, std::string> parse_ssh(const std::string& text, const Environment& environment) {
+  const auto equals = text.find('=');
+  const std::string id = text.substr(0, equals);
+  if (id.empty()) throw usage("--ssh wants default or ID=SOCKET");
+  if (equals != std::string::npos) return {id, text.substr(equals + 1)};
+  const auto agent = environment.find("SSH_AUTH_SOCK");
+  if (!agent || agent->empty()) {
+    throw usage(cat("--ssh ", printable(id), ": no agent is running (SSH_AUTH_SOCK is not set)"))
+        .with_note("start one with eval $(ssh-agent), or name a socket: --ssh default=/path/to/agent.sock");
+  }
+  return {id, *agent};
+}
+
+std::pair<std::string, std::string> parse_host(const std::string& text) {
+  auto at = text.find('=');
+  if (at == std::string::npos) at = text.find(':');
+  if (at == std::string::npos || at == 0 || at + 1 == text.size()) {
+    throw usage(cat("--add-host wants NAME=ADDRESS, not \"", printable(text), "\""));
+  }
+  return {to_lower(text.substr(0, at)), text.substr(at + 1)};
+}
+
+Compression parse_compression(const BuildOptions& options) {
+  Compression out;
+  if (options.compression == "gzip") out.kind = CompressionKind::gzip;
+  else if (options.compression == "zstd") out.kind = CompressionKind::zstd;
+  else if (options.compression == "uncompressed" || options.compression == "none") out.kind = CompressionKind::none;
+  else {
+    throw usage(cat("--compression is gzip, zstd or uncompressed, not \"", printable(options.compression), "\""));
+  }
+  out.level = out.kind == CompressionKind::zstd ? 3 : 6;
+  if (options.compression_level) {
+    const int most = out.kind == CompressionKind::zstd ? 22 : 9;
+    if (*options.compression_level < 0 || *options.compression_level > most) {
+      throw usage(cat("--compression-level of ", options.compression, " goes from 0 to ", most));
+    }
+    out.level = *options.compression_level;
+  }
+  return out;
+}
+
+void apply_allow(const std::vector<std::string>& allowed, builder::BuildRequest& request) {
+  for (const auto& word : allowed) {
+    if (word == "network.host") request.allow_network_host = true;
+    else if (word == "security.insecure") request.allow_insecure = true;
+    else throw usage(cat("--allow knows network.host and security.insecure, not \"", printable(word), "\""));
+  }
+}
+
+void apply_proxies(const Environment& environment, builder::BuildRequest& request) {
+  // The caller's proxies are handed to RUN steps as docker's client does; they never enter keys (ARG-8).
+  for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"}) {
+    for (const std::string& spelled : {std::string(name), to_lower(name)}) {
+      const bool given = std::any_of(request.build_args.begin(), request.build_args.end(),
+                                     [&](const auto& arg) { return equal_ignoring_case(arg.first, spelled); });
+      if (given) continue;
+      if (const auto value = environment.find(spelled)) request.build_args.emplace_back(spelled, *value);
+    }
+  }
+}
+
+}  // namespace
+
+std::optional<std::string> Environment::find(std::string_view name) const {
+  for (const auto& [key, value] : variables) {
+    if (key == name) return value;
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> split_csv(const std::string& text) {
+  std::vector<std::string> fields(1);
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted && c == '"' && i + 1 < text.size() && text[i + 1] == '"') {
+      fields.back() += '"';
+      ++i;
+    } else if (c == '"' && (quoted || fields.back().empty())) {
+      quoted = !quoted;
+    } else if (c == ',' && !quoted) {
+      fields.emplace_back();
+    } else {
+      fields.back() += c;
+    }
+  }
+  if (quoted) throw usage(cat("a double quote is not closed in \"", printable(text), "\""));
+  return fields;
+}
+
+std::uint64_t parse_size(const std::string& text, const std::string& option) {
+  std::string_view digits = text;
+  while (!digits.empty() && !(digits.back() >= '0' && digits.back() <= '9')) digits.remove_suffix(1);
+  const std::string unit = to_lower(std::string_view(text).substr(digits.size()));
+  const auto number = parse_decimal(digits);
+  int shift = -1;
+  if (unit.empty() || unit == "b") shift = 0;
+  else if (unit == "k" || unit == "kb" || unit == "kib") shift = 10;
+  else if (unit == "m" || unit == "mb" || unit == "mib") shift = 20;
+  else if (unit == "g" || unit == "gb" || unit == "gib") shift = 30;
+  if (!number || shift < 0 || *number > (std::uint64_t{1} << 62) >> shift) {
+    throw usage(cat(option, " wants a size like 64m or 1g, not \"", printable(text), "\""));
+  }
+  return *number << shift;
+}
+
+std::optional<std::pair<std::string, std::string>> parse_build_arg(const std::string& text,
+                                                                   const Environment& environment) {
+  const auto equals = text.find('=');
+  const std::string name = text.substr(0, equals);
+  if (name.empty()) throw usage(cat("--build-arg wants NAME=VALUE or NAME, not \"", printable(text), "\""));
+  if (equals != std::string::npos) return std::pair(name, text.substr(equals + 1));
+  if (const auto value = environment.find(name)) return std::pair(name, *value);
+  return std::nullopt;
+}
+
+builder::BuildRequest make_request(const BuildOptions& options, const Environment& environment) {
+  builder::BuildRequest request;
+  request.context = options.context;
+  request.dockerfile = options.dockerfile;
+  if (!options.target.empty()) request.target = options.target;
+  for (const auto& text : options.build_args) {
+    if (auto arg = parse_build_arg(text, environment)) request.build_args.push_back(std::move(*arg));
+  }
+  for (const auto& text : options.labels) request.labels.push_back(split_pair(text, "--label"));
+  for (const auto& text : options.build_contexts) {
+    auto [name, value] = split_pair(text, "--build-context");
+    request.named_contexts.push_back({name, value});
+  }
+  for (const auto& text : options.tags) request.tags.push_back(oci::Reference::parse(text));
+  for (const auto& text : options.outputs) request.outputs.push_back(parse_output(text));
+  if (!options.platform.empty()) {
+    if (options.platform.find(',') != std::string::npos) {
+      throw usage("--platform takes one platform; an image for several is not supported yet").with_note("build each platform with a command of its own");
+    }
+    request.platform = oci::Platform::parse(options.platform);
+    request.platform_given = true;
+  }
+  request.compression = parse_compression(options);
+  request.jobs = options.jobs;
+  request.use_cache = !options.no_cache;
+  request.no_cache_stages = options.no_cache_filter;
+  request.timestamp = options.source_date_epoch;
+  if (!request.timestamp) {
+    if (const auto epoch = environment.find("SOURCE_DATE_EPOCH"); epoch && !epoch->empty()) {
+      const auto seconds = parse_decimal(*epoch);
+      if (!seconds || *seconds > (std::uint64_t{1} << 40)) {
+        throw usage(cat("SOURCE_DATE_EPOCH must be seconds since 1970, not \"", printable(*epoch), "\""));
+      }
+      request.timestamp = static_cast<std::int64_t>(*seconds);
+    }
+  }
+  if (options.network != "default" && options.network != "none" && options.network != "host") {
+    throw usage(cat("--network is default, none or host, not \"", printable(options.network), "\""));
+  }
+  request.default_network = options.network;
+  apply_allow(options.allow, request);
+  for (const auto& text : options.add_hosts) request.extra_hosts.push_back(parse_host(text));
+  request.hostname = options.hostname;
+  if (!options.shm_size.empty()) request.shm_size_bytes = parse_size(options.shm_size, "--shm-size");
+  if (options.context_modes != "disk" && options.context_modes != "git") {
+    throw usage(cat("--context-modes is disk or git, not \"", printable(options.context_modes), "\""));
+  }
+  request.git_modes = options.context_modes == "git";
+  if (options.secrets.size() > kMaxSecrets) throw usage(cat("more than ", kMaxSecrets, " secrets"));
+  for (const auto& text : options.secrets) request.secrets.values.insert(read_secret(text, environment));
+  for (const auto& text : options.ssh) request.secrets.ssh_sockets.insert(parse_ssh(text, environment));
+  apply_proxies(environment, request);
+  return request;
+}
+
+}  // namespace imgbuild::cli

@@ -1,0 +1,74 @@
+#include "builder/scheduler.h"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+
+#include "base/error.h"
+
+using namespace imgbuild;
+using builder::run_tasks;
+using builder::Task;
+
+TEST_CASE("a task runs after everything it waits for") {
+  std::mutex mutex;
+  std::vector<int> order;
+  const auto note = [&](int number) {
+    return [&, number](std::stop_token) {
+      const std::lock_guard guard(mutex);
+      order.push_back(number);
+    };
+  };
+  run_tasks({{{}, note(0)}, {{0}, note(1)}, {{0}, note(2)}, {{1, 2}, note(3)}}, 4, {});
+  REQUIRE(order.size() == 4);
+  CHECK(order.front() == 0);
+  CHECK(order.back() == 3);
+}
+
+TEST_CASE("independent tasks run at the same time") {
+  std::mutex mutex;
+  std::condition_variable both;
+  int inside = 0;
+  const auto meet = [&](std::stop_token) {
+    std::unique_lock guard(mutex);
+    ++inside;
+    both.notify_all();
+    both.wait(guard, [&] { return inside == 2; });   // hangs, and the test with it, if they ran one after the other
+  };
+  run_tasks({{{}, meet}, {{}, meet}}, 2, {});
+  CHECK(inside == 2);
+}
+
+TEST_CASE("a failure stops what runs, starts nothing new and is what the caller sees") {
+  std::atomic<bool> follower_ran = false;
+  std::atomic<bool> other_was_asked = false;
+  std::atomic<bool> other_started = false;
+  const auto fail = [&](std::stop_token) {
+    while (!other_started) std::this_thread::yield();
+    throw Error("broken");
+  };
+  const auto wait_for_stop = [&](std::stop_token stop) {
+    other_started = true;
+    while (!stop.stop_requested()) std::this_thread::yield();
+    other_was_asked = true;
+    throw Cancelled();
+  };
+  const auto follow = [&](std::stop_token) { follower_ran = true; };
+  CHECK_THROWS_WITH_AS(run_tasks({{{}, fail}, {{}, wait_for_stop}, {{0}, follow}}, 2, {}), "broken", Error);
+  CHECK(other_was_asked);
+  CHECK_FALSE(follower_ran);
+}
+
+TEST_CASE("a stop from outside ends in Cancelled") {
+  std::stop_source source;
+  const auto stop_all = [&](std::stop_token stop) {
+    source.request_stop();
+    CHECK(stop.stop_requested());
+  };
+  std::atomic<bool> second_ran = false;
+  CHECK_THROWS_AS(run_tasks({{{}, stop_all}, {{0}, [&](std::stop_token) { second_ran = true; }}}, 1, source.get_token()),
+                  Cancelled);
+  CHECK_FALSE(second_ran);
+}
