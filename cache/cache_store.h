@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,6 +19,9 @@ struct CacheRecord {
   Timestamp created;                          ///< history time of the step, reused on a hit (IMG-36)
   std::vector<KeyField> inputs;               ///< named inputs, for explaining a later miss
   std::string step;                           ///< where it came from: stage and instruction, for people
+  /// Names the place in a Dockerfile, so that a miss can be compared with what stood there before: stage name, position
+  /// of the instruction, target platform. Empty: the record is not found that way.
+  std::string slot = {};
 };
 
 /// Cache records by key (STO-1). A record that cannot be read is a record that is not there. Thread- and
@@ -27,6 +31,20 @@ class CacheStore {
   virtual ~CacheStore() = default;
   virtual std::optional<CacheRecord> find_record(const Digest& key) = 0;
   virtual void put_record(const CacheRecord& record) = 0;
+  /// The latest records put under `slot`, oldest first, for explaining misses. Never a reason to use a layer.
+  virtual std::vector<CacheRecord> find_by_slot(const std::string& slot) {
+    (void)slot;
+    return {};
+  }
 };
+
+/// The records below `cache/` of the store directory `store_root` (borrowed only during this call). Thread- and
+/// process-safe. put_record() throws SystemError when the disk does not take it.
+/// Format: docs/formats/cache-record.md. Throws SystemError when the directory cannot be made.
+std::unique_ptr<CacheStore> open_cache_store(int store_root);
+
+/// What differs between the inputs of two keys, one line a change, in the order of the newer one. Fields are compared
+/// by label; fields that share a label, as a list. Lines are printable text.
+std::vector<std::string> explain_difference(const std::vector<KeyField>& before, const std::vector<KeyField>& now);
 
 }  // namespace imgbuild::cache

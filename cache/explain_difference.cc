@@ -1,0 +1,89 @@
+#include <algorithm>
+#include <map>
+#include <string_view>
+
+#include "base/strings.h"
+#include "cache/cache_store.h"
+
+namespace imgbuild::cache {
+
+namespace {
+
+constexpr std::size_t kShown = 72;        // bytes of a value in a line
+constexpr std::size_t kLeadIn = 16;       // of them before the first difference
+
+using Values = std::vector<std::string>;
+
+bool is_digest(std::string_view value) { return value.size() == 71 && value.starts_with("sha256:"); }
+
+/// `value` for people; a long one is cut to the part that begins shortly before `difference`.
+std::string shown(std::string_view value, std::size_t difference) {
+  if (is_digest(value)) return std::string(value.substr(0, 19));
+  if (value.size() <= kShown) return cat("\"", printable(value), "\"");
+  const std::size_t from = difference > kLeadIn ? std::min(difference - kLeadIn, value.size() - kShown) : 0;
+  const std::string_view part = value.substr(from, kShown);
+  return cat("\"", from > 0 ? "…" : "", printable(part), from + part.size() < value.size() ? "…" : "", "\"");
+}
+
+/// Takes from both lists what they have in common, each value as often as it is in both.
+void drop_common(Values& before, Values& now) {
+  std::map<std::string, std::size_t> spare;
+  for (const auto& value : before) ++spare[value];
+  Values only_now;
+  for (auto& value : now) {
+    const auto found = spare.find(value);
+    if (found != spare.end() && found->second > 0) --found->second;
+    else only_now.push_back(std::move(value));
+  }
+  Values only_before;
+  for (auto value = before.rbegin(); value != before.rend(); ++value) {
+    auto& left = spare[*value];
+    if (left == 0) continue;
+    --left;
+    only_before.push_back(std::move(*value));
+  }
+  before.assign(std::make_move_iterator(only_before.rbegin()), std::make_move_iterator(only_before.rend()));
+  now = std::move(only_now);
+}
+
+void explain_label(const std::string& label, Values before, Values now, std::vector<std::string>& lines) {
+  if (before == now) return;
+  const std::string name = printable(label);
+  drop_common(before, now);
+  if (before.empty() && now.empty()) {
+    lines.push_back(cat(name, ": the same values in another order"));
+    return;
+  }
+  const std::size_t pairs = std::min(before.size(), now.size());
+  for (std::size_t i = 0; i < pairs; ++i) {
+    const auto differ = std::mismatch(before[i].begin(), before[i].end(), now[i].begin(), now[i].end());
+    const auto at = static_cast<std::size_t>(differ.first - before[i].begin());
+    lines.push_back(cat(name, ": ", shown(before[i], at), " became ", shown(now[i], at)));
+  }
+  for (std::size_t i = pairs; i < now.size(); ++i) lines.push_back(cat(name, ": new, ", shown(now[i], 0)));
+  for (std::size_t i = pairs; i < before.size(); ++i) lines.push_back(cat(name, ": gone, was ", shown(before[i], 0)));
+}
+
+}  // namespace
+
+std::vector<std::string> explain_difference(const std::vector<KeyField>& before, const std::vector<KeyField>& now) {
+  std::vector<std::string> labels;
+  std::map<std::string, std::pair<Values, Values>> by_label;
+  const auto label_entry = [&](const std::string& label) -> std::pair<Values, Values>& {
+    const auto [entry, fresh] = by_label.try_emplace(label);
+    if (fresh) labels.push_back(label);
+    return entry->second;
+  };
+  for (const KeyField& field : now) label_entry(field.label).second.push_back(field.value);
+  for (const KeyField& field : before) label_entry(field.label).first.push_back(field.value);
+
+  std::vector<std::string> lines;
+  for (const std::string& label : labels) {
+    auto& [old_values, new_values] = by_label.at(label);
+    explain_label(label, std::move(old_values), std::move(new_values), lines);
+  }
+  if (lines.empty() && before != now) lines.emplace_back("the same fields in another order");
+  return lines;
+}
+
+}  // namespace imgbuild::cache

@@ -1,0 +1,200 @@
+#include "cache/stat_memo.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <shared_mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file_lock.h"
+#include "base/strings.h"
+#include "base/temp_dir.h"
+#include "base/unique_fd.h"
+#include "cache/memo_file.h"
+
+namespace imgbuild::cache {
+
+namespace {
+
+const std::string kFileName = "stat-memo";
+
+// Kernels stamp files with the time of the last tick, which is at most 10 ms old; twice that leaves room for the
+// difference between that clock and ours. Stamps without a fraction may come from file systems that keep whole seconds
+// or, as FAT does, pairs of them.
+constexpr std::int64_t kTick = 20'000'000;
+constexpr std::int64_t kCoarseTick = 2'100'000'000;
+
+/// Whether `later` is more than `grain` nanoseconds after `earlier`, for any seconds a file system may hand out.
+bool is_later_by(const Timestamp& earlier, const Timestamp& later, std::int64_t grain) {
+  if (later.seconds < earlier.seconds) return false;
+  const std::uint64_t seconds = static_cast<std::uint64_t>(later.seconds) - static_cast<std::uint64_t>(earlier.seconds);
+  if (seconds > 1'000) return true;
+  return static_cast<std::int64_t>(seconds) * 1'000'000'000 + static_cast<std::int64_t>(later.nanoseconds) -
+             static_cast<std::int64_t>(earlier.nanoseconds) > grain;
+}
+
+/// One bit an entry, set from several threads.
+class UseMarks {
+ public:
+  explicit UseMarks(std::size_t size) : words_((size + 63) / 64) {}
+  void set(std::size_t at) noexcept {
+    auto& word = words_[at / 64];
+    const std::uint64_t bit = std::uint64_t{1} << (at % 64);
+    if ((word.load(std::memory_order_relaxed) & bit) == 0) word.fetch_or(bit, std::memory_order_relaxed);
+  }
+  bool get(std::size_t at) const noexcept {
+    return (words_[at / 64].load(std::memory_order_relaxed) >> (at % 64) & 1) != 0;
+  }
+
+ private:
+  std::vector<std::atomic<std::uint64_t>> words_;
+};
+
+struct InodeHash {
+  std::size_t operator()(const std::pair<std::uint64_t, std::uint64_t>& inode) const noexcept {
+    return static_cast<std::size_t>(memo_hash(inode.first, inode.second));
+  }
+};
+
+class DiskStatMemo final : public StatMemo {
+ public:
+  DiskStatMemo(int store_root, std::size_t max_entries)
+      : dir_(open_at(store_root, ".", O_RDONLY | O_DIRECTORY)),
+        max_entries_(max_entries),
+        file_(MemoFile::open(dir_.get(), kFileName)),
+        used_(file_.entries().size()) {}
+
+  std::optional<Digest> find(const FileIdentity& file) const override {
+    if (any_fresh_.load(std::memory_order_acquire)) {
+      const std::shared_lock guard(mutex_);
+      const auto found = fresh_.find({file.device, file.inode});
+      if (found != fresh_.end() && found->second.is(file)) return Digest::from_bytes(found->second.digest);
+    }
+    const auto at = file_.find(file);
+    if (!at) return std::nullopt;
+    used_.set(*at);
+    return Digest::from_bytes(file_.entries()[*at].digest);
+  }
+
+  void remember(const FileIdentity& file, const Digest& content, const Timestamp& read_at) override {
+    if (!is_settled(file, read_at)) return;
+    const std::unique_lock guard(mutex_);
+    fresh_.insert_or_assign({file.device, file.inode}, MemoEntry::make(file, content, 0));
+    any_fresh_.store(true, std::memory_order_release);
+    saved_ = false;
+  }
+
+  void save() override {
+    const std::unique_lock guard(mutex_);
+    if (saved_) return;
+    try {
+      ensure_dir_at(dir_.get(), "locks", 0700);
+      const UniqueFd locks = open_at(dir_.get(), "locks", O_RDONLY | O_DIRECTORY);
+      const FileLock lock = FileLock::acquire(locks.get(), kFileName, FileLock::Kind::exclusive);
+      const MemoFile current = MemoFile::open(dir_.get(), kFileName);
+      const std::uint32_t generation = current.generation() + 1;
+      publish(encode_memo(bounded(joined(current, generation)), generation));
+      saved_ = true;
+    } catch (const SystemError&) {
+      // A full or read-only store: the next build hashes these files again, which is slow but right.
+    }
+  }
+
+ private:
+  /// What is in the file now, with the use this build made of it and what this build learned, in memo_order.
+  std::vector<MemoEntry> joined(const MemoFile& current, std::uint32_t generation) const {
+    std::vector<MemoEntry> learned;
+    learned.reserve(fresh_.size());
+    for (const auto& [inode, entry] : fresh_) learned.push_back(entry.in_generation(generation));
+    std::sort(learned.begin(), learned.end(), memo_order);
+
+    std::vector<MemoEntry> old;
+    old.reserve(current.entries().size());
+    const MemoEntry* last = nullptr;
+    for (const MemoEntry& entry : current.entries()) {
+      // Damaged entries and, in a damaged file, entries out of order would spoil the new file.
+      if (!entry.intact() || (last != nullptr && !memo_order(*last, entry))) continue;
+      last = &entry;
+      old.push_back(was_used(entry) ? entry.in_generation(generation) : entry);
+    }
+
+    std::vector<MemoEntry> all;
+    all.reserve(old.size() + learned.size());
+    std::set_union(learned.begin(), learned.end(), old.begin(), old.end(), std::back_inserter(all), memo_order);
+    return all;
+  }
+
+  bool was_used(const MemoEntry& entry) const {
+    const auto at = file_.find(entry.identity());
+    return at && used_.get(*at);
+  }
+
+  /// Without the generations that were used longest ago, so that at most max_entries_ are left.
+  std::vector<MemoEntry> bounded(std::vector<MemoEntry> entries) const {
+    if (entries.size() <= max_entries_) return entries;
+    std::map<std::uint32_t, std::size_t, std::greater<>> by_generation;
+    for (const MemoEntry& entry : entries) ++by_generation[entry.generation];
+    std::uint32_t oldest_kept = 0;
+    std::size_t kept = 0;
+    std::size_t from_oldest = 0;
+    for (const auto& [generation, count] : by_generation) {
+      oldest_kept = generation;
+      from_oldest = std::min(count, max_entries_ - kept);
+      kept += from_oldest;
+      if (kept == max_entries_) break;
+    }
+    std::erase_if(entries, [&](const MemoEntry& entry) {
+      if (entry.generation != oldest_kept) return entry.generation < oldest_kept;
+      if (from_oldest == 0) return true;
+      --from_oldest;
+      return false;
+    });
+    return entries;
+  }
+
+  void publish(std::string_view bytes) const {
+    const std::string temporary = cat(kFileName, ".", random_name(), ".tmp");
+    const UniqueFd fd = open_at(dir_.get(), temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    try {
+      write_all(fd.get(), bytes, kFileName);
+      if (::renameat(dir_.get(), temporary.c_str(), dir_.get(), kFileName.c_str()) != 0) {
+        throw SystemError(errno, "rename", kFileName);
+      }
+    } catch (...) {
+      (void)::unlinkat(dir_.get(), temporary.c_str(), 0);
+      throw;
+    }
+  }
+
+  UniqueFd dir_;
+  std::size_t max_entries_;
+  MemoFile file_;
+  mutable UseMarks used_;
+  mutable std::shared_mutex mutex_;
+  std::unordered_map<std::pair<std::uint64_t, std::uint64_t>, MemoEntry, InodeHash> fresh_;
+  std::atomic<bool> any_fresh_{false};
+  bool saved_ = true;
+};
+
+}  // namespace
+
+bool is_settled(const FileIdentity& file, const Timestamp& read_at) noexcept {
+  const std::int64_t grain = file.ctime.nanoseconds == 0 ? kCoarseTick : kTick;
+  return is_later_by(file.mtime, read_at, grain) && is_later_by(file.ctime, read_at, grain);
+}
+
+std::unique_ptr<StatMemo> open_stat_memo(int store_root, std::size_t max_entries) {
+  return std::make_unique<DiskStatMemo>(store_root, max_entries);
+}
+
+}  // namespace imgbuild::cache
