@@ -142,9 +142,6 @@ class CopyApplier {
   }
 
   void refuse_directory(DraftNode& parent, const std::string& name) {
-    if (name.starts_with(".wh.")) {
-      throw Error(cat("\"", printable(name), "\": file name starts with .wh., which a layer cannot hold"));
-    }
     const DraftNode* const existing = draft_.find(parent, name);
     if (existing == nullptr || !existing->is_directory()) return;
     throw Error(cat("cannot replace to directory ", printable(DraftTree::path_of(*existing)), " with file"));

@@ -183,6 +183,13 @@ Selection::Selection(CopyRequest request, SourceTree& tree, std::vector<Selected
 std::unique_ptr<CopySelection> select_sources(const CopyRequest& request, SourceTree& tree) {
   Selector selector(request, tree);
   std::vector<SelectedSource> sources;
+  for (const auto& file : request.inline_files) {
+    const std::string& name = file.first;
+    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
+      throw Error(cat("open /", printable(name), ": no such file or directory"))
+          .with_note("the name of a here-document becomes a file name; it cannot have a slash in it");
+    }
+  }
   for (const auto& text : request.sources) sources.push_back(selector.select(text));
   return std::make_unique<Selection>(request, tree, std::move(sources));
 }

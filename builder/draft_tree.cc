@@ -56,7 +56,6 @@ class LayerEmitter {
     oci::LayerEntry entry;
     entry.path = std::move(path);
     entry.attributes = std::move(node.attributes);
-    entry.attributes.type = node.attributes.type;
     entry.content = node.content;
     entries_.push_back({std::move(entry), std::move(node.open)});
   }
@@ -117,14 +116,14 @@ DraftNode& DraftTree::insert(DraftNode& directory, std::string_view name, oci::F
 DraftTree::Place DraftTree::resolve(DraftNode& from, std::string_view path, bool follow_last) {
   std::vector<std::string> ahead;
   push_components(ahead, path);
-  Place place{path.starts_with('/') ? root_.get() : &from, {}};
+  Place place{&from, {}};
   int links = 0;
   while (!ahead.empty()) {
     std::string name = std::move(ahead.back());
     ahead.pop_back();
     if (name == "..") {
       if (!place.missing.empty()) place.missing.pop_back();
-      else place.node = place.node->parent;
+      else if (place.node != &from) place.node = place.node->parent;
       continue;
     }
     DraftNode* const child =
@@ -135,7 +134,7 @@ DraftTree::Place DraftTree::resolve(DraftNode& from, std::string_view path, bool
       place.node = child;
     } else {
       if (++links > kMaxLinks) throw Error(cat("\"", printable(path), "\": too many links"));
-      if (child->attributes.link_target.starts_with('/')) place.node = root_.get();
+      if (child->attributes.link_target.starts_with('/')) place.node = &from;
       push_components(ahead, child->attributes.link_target);
     }
   }
@@ -155,6 +154,9 @@ DraftNode& DraftTree::make_directories(const Place& place, const oci::FileAttrib
 }
 
 DraftNode& DraftTree::put(DraftNode& directory, std::string_view name, oci::FileAttributes attributes) {
+  if (name.starts_with(".wh.")) {  // OVL-27: it would delete somebody's file
+    throw Error(cat("\"", printable(name), "\": file name starts with .wh., which no layer can hold"));
+  }
   DraftNode& node = insert(directory, name, lower_child(directory.lower, name));
   node.attributes = std::move(attributes);
   set_mtime(directory, now_);

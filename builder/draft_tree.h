@@ -46,7 +46,7 @@ class DraftTree {
     std::vector<std::string> missing;
     bool exists() const noexcept { return missing.empty(); }
   };
-  /// Throws Error "too many links" (COPY-28).
+  /// `from` is taken for the root: nothing leads out of it. Throws Error "too many links" (COPY-28).
   Place resolve(DraftNode& from, std::string_view path, bool follow_last = true);
 
   /// The child `name` of a directory, or nullptr; links are not followed.
@@ -57,6 +57,7 @@ class DraftTree {
   DraftNode& make_directories(const Place& place, const oci::FileAttributes& attributes);
 
   /// Puts a new inode at `name`; whatever was there is gone, of a directory all that was below it too.
+  /// Throws Error for a name that a layer cannot hold.
   DraftNode& put(DraftNode& directory, std::string_view name, oci::FileAttributes attributes);
   /// Gives an existing directory other attributes (its type stays).
   void set_attributes(DraftNode& directory, oci::FileAttributes attributes);
