@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/error.h"
 #include "base/strings.h"
+#include "parser/word_error.h"
 
 namespace imgbuild::parser {
 
@@ -12,7 +12,7 @@ namespace {
 [[noreturn]] void unknown_flag(std::string_view name, const std::vector<FlagRule>& allowed) {
   std::vector<std::string> names;
   for (const auto& rule : allowed) names.emplace_back(rule.name);
-  SyntaxError error(cat("unknown flag: --", printable(name)));
+  WordError error(cat("unknown flag: --", printable(name)), cat("--", name));
   if (const auto close = nearest(name, names)) error.add_note(cat("did you mean --", *close, "?"));
   throw error;
 }
@@ -21,7 +21,8 @@ bool boolean_value(std::string_view name, bool has_value, std::string_view value
   if (!has_value) return true;
   const std::string lower = to_lower(value);
   if (lower != "true" && lower != "false") {
-    throw SyntaxError(cat("expecting boolean value for flag --", name, ", not: ", printable(value)));
+    throw WordError(cat("expecting boolean value for flag --", name, ", not: ", printable(value)),
+                    cat("--", name, "=", value));
   }
   return lower == "true";
 }
@@ -42,10 +43,10 @@ void Flags::add(const std::string& word, const std::vector<FlagRule>& allowed) {
   const auto rule = std::find_if(allowed.begin(), allowed.end(), [&](const FlagRule& r) { return r.name == name; });
   if (rule == allowed.end()) unknown_flag(name, allowed);
   if (rule->kind != FlagKind::repeated && find(name)) {
-    throw SyntaxError(cat("duplicate flag specified: --", name));
+    throw WordError(cat("duplicate flag specified: --", name), cat("--", name));
   }
   const bool missing = rule->kind == FlagKind::boolean ? has_value && value.empty() : !has_value;
-  if (missing) throw SyntaxError(cat("missing a value on flag: --", name));
+  if (missing) throw WordError(cat("missing a value on flag: --", name), cat("--", name));
   const bool on = rule->kind == FlagKind::boolean && boolean_value(name, has_value, value);
   flags_.push_back({std::string(name), std::string(value), on});
 }
@@ -58,6 +59,12 @@ const Flags::Flag* Flags::find(std::string_view name) const {
 std::optional<std::string> Flags::text(std::string_view name) const {
   const Flag* flag = find(name);
   return flag ? std::optional(flag->value) : std::nullopt;
+}
+
+std::optional<std::string> Flags::text_unless_empty(std::string_view name) const {
+  auto value = text(name);
+  if (value && value->empty()) value.reset();
+  return value;
 }
 
 std::vector<std::string> Flags::all(std::string_view name) const {

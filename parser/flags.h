@@ -22,6 +22,8 @@ class Flags {
 
   /// The value of a text flag; nothing when it was not written.
   std::optional<std::string> text(std::string_view name) const;
+  /// The same, but an empty value counts as not written (PAR-45).
+  std::optional<std::string> text_unless_empty(std::string_view name) const;
   /// The values of a repeated flag, in order.
   std::vector<std::string> all(std::string_view name) const;
   std::optional<bool> boolean(std::string_view name) const;

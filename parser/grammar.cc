@@ -1,7 +1,8 @@
 #include "parser/grammar.h"
 
-#include "base/error.h"
 #include "base/strings.h"
+#include "parser/flags.h"
+#include "parser/word_error.h"
 
 namespace imgbuild::parser {
 
@@ -9,7 +10,7 @@ void refuse_flags(const Statement& statement) { Flags(statement.flags, {}); }
 
 InstructionBody parse_body(GrammarInput& in) {
   if (!in.statement.keyword) {
-    SyntaxError error(cat("unknown instruction: ", printable(in.statement.word)));
+    WordError error(cat("unknown instruction: ", printable(in.statement.word)), in.statement.word);
     if (const auto close = nearest(in.statement.word, keyword_names())) {
       // In the user's own letter case, so that it can be pasted.
       const bool lower = in.statement.word == to_lower(in.statement.word);

@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "parser/flags.h"
 #include "parser/instruction.h"
 #include "parser/statement.h"
 

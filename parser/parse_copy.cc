@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "parser/flags.h"
 #include "parser/grammar.h"
 #include "parser/heredoc.h"
 
@@ -20,7 +21,7 @@ std::vector<FlagRule> allowed_flags(bool is_add) {
 }
 
 void read_flags(const Flags& flags, CopyInstruction& copy) {
-  copy.from = flags.text("from");
+  copy.from = flags.text_unless_empty("from");
   copy.chown = flags.text("chown").value_or("");
   copy.chmod = flags.text("chmod").value_or("");
   copy.link = flags.boolean("link").value_or(false);

@@ -1,9 +1,10 @@
 #include <algorithm>
 
-#include "base/error.h"
 #include "base/strings.h"
+#include "parser/flags.h"
 #include "parser/grammar.h"
 #include "parser/key_values.h"
+#include "parser/word_error.h"
 
 namespace imgbuild::parser {
 
@@ -21,8 +22,9 @@ bool is_stage_name(std::string_view name) {
 std::string parse_stage_name(const std::string& written) {
   std::string name = to_lower(written);
   if (!is_stage_name(name)) {
-    throw SyntaxError(cat("invalid name for build stage: \"", printable(written),
-                          "\", name can't start with a number or contain symbols"));
+    throw WordError(cat("invalid name for build stage: \"", printable(written),
+                        "\", name can't start with a number or contain symbols"),
+                    written);
   }
   return name;
 }
@@ -58,7 +60,7 @@ FromInstruction parse_from(const GrammarInput& in) {
   }
   FromInstruction from;
   from.base = words[0];
-  from.platform = flags.text("platform");
+  from.platform = flags.text_unless_empty("platform");
   if (named) {
     from.as_keyword = words[1];
     from.stage_name_as_written = words[2];

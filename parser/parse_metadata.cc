@@ -1,10 +1,10 @@
 #include <algorithm>
 
-#include "base/error.h"
 #include "base/strings.h"
 #include "parser/code_points.h"
 #include "parser/grammar.h"
 #include "parser/key_values.h"
+#include "parser/word_error.h"
 
 namespace imgbuild::parser {
 
@@ -37,7 +37,8 @@ Pairs read_pairs(const Statement& statement, char escape) {
   for (const auto& word : words) {
     const auto equals = word.find('=');
     if (equals == std::string::npos) {
-      throw SyntaxError(cat("Syntax error - can't find = in \"", printable(word), "\". Must be of the form: name=value"));
+      throw WordError(cat("Syntax error - can't find = in \"", printable(word), "\". Must be of the form: name=value"),
+                      word);
     }
     out.pairs.push_back({word.substr(0, equals), word.substr(equals + 1)});
   }

@@ -1,13 +1,14 @@
 #include <charconv>
 
-#include "base/error.h"
 #include "base/strings.h"
 #include "parser/code_points.h"
 #include "parser/device_options.h"
 #include "parser/duration.h"
+#include "parser/flags.h"
 #include "parser/grammar.h"
 #include "parser/json_form.h"
 #include "parser/mount_options.h"
+#include "parser/word_error.h"
 
 namespace imgbuild::parser {
 
@@ -26,7 +27,7 @@ void check_choice(const std::optional<std::string>& value, const std::vector<std
   for (const auto& choice : choices) {
     if (*value == choice) return;
   }
-  SyntaxError error(cat(message_start, "\"", printable(*value), "\"", message_end));
+  WordError error(cat(message_start, "\"", printable(*value), "\"", message_end), *value);
   error.add_note(cat("known values are ", join(choices, ", ")));
   throw error;
 }
@@ -123,7 +124,9 @@ HealthcheckInstruction parse_healthcheck(const GrammarInput& in) {
   }
   const Flags flags(in.statement.flags,
                     {{"interval"}, {"timeout"}, {"start-period"}, {"start-interval"}, {"retries"}});
-  if (type != "CMD") throw SyntaxError(cat("Unknown type \"", printable(type), "\" in HEALTHCHECK (try CMD)"));
+  if (type != "CMD") {
+    throw WordError(cat("Unknown type \"", printable(type), "\" in HEALTHCHECK (try CMD)"), std::string(rest.substr(0, end)));
+  }
   health.test = health_test(command);
   health.interval_ns = interval(flags, "interval");
   health.timeout_ns = interval(flags, "timeout");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "base/strings.h"
 #include "parser/mount_options.h"
@@ -48,7 +49,7 @@ void StageGraph::for_each_use(const Instruction& instruction, const std::functio
 }
 
 StageGraph::StageGraph(const Dockerfile& file, const std::vector<std::string>& expanded_bases)
-    : edges_(file.stages.size()), names_(file.stages.size()), later_(file.stages.size()) {
+    : edges_(file.stages.size()), names_(file.stages.size()), misuse_(file.stages.size()) {
   for (std::size_t i = 0; i < file.stages.size(); ++i) {
     const FromInstruction& from = file.stages[i].from_body();
     from_lines_.push_back(file.stages[i].from.where);
@@ -67,18 +68,37 @@ void StageGraph::add_uses(const Stage& stage, std::size_t user) {
     for_each_use(instruction, [&](const Use& use) {
       try {
         const auto needed = resolve(use);
-        if (!needed) return;
+        if (!needed) return note_variable(use, user);
         if (*needed == user) throw circular(user);
-        if (*needed > user && !later_[user]) {
-          later_[user] = later_stage(use, user, *needed);
-          later_[user]->locate(use.where);
-        }
+        if (*needed > user) note_misuse(user, later_stage(use, user, *needed), use.where);
         add_edge(user, *needed);
       } catch (SyntaxError& error) {
         error.locate(use.where);
         throw;
       }
     });
+  }
+}
+
+void StageGraph::refuse_variable(const Use& use) {
+  const auto dollar = use.name.find('$');
+  if (use.is_mount || dollar == std::string::npos || dollar + 1 == use.name.size()) return;
+  throw SyntaxError(
+      "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a "
+      "workaround");
+}
+
+void StageGraph::note_misuse(std::size_t user, SyntaxError error, const SourceRange& where) {
+  if (misuse_[user]) return;   // the first one is enough
+  error.locate(where);
+  misuse_[user] = std::move(error);
+}
+
+void StageGraph::note_variable(const Use& use, std::size_t user) {
+  try {
+    refuse_variable(use);
+  } catch (const SyntaxError& error) {
+    note_misuse(user, error, use.where);
   }
 }
 
@@ -145,6 +165,7 @@ void StageGraph::check_cycles() const {
 
 std::optional<std::size_t> StageGraph::find_copy_source(std::string_view name, std::size_t user) const {
   const Use use{std::string(name), {}, false, {}};
+  refuse_variable(use);
   const auto needed = resolve(use);
   if (needed == user) throw circular(user);
   if (needed && *needed > user) throw later_stage(use, user, *needed);
@@ -186,7 +207,7 @@ std::vector<std::size_t> StageGraph::reachable(std::size_t target) const {
   std::vector<std::size_t> out;
   for (std::size_t i = 0; i < size(); ++i) {
     if (!needed[i]) continue;
-    if (later_[i]) throw *later_[i];
+    if (misuse_[i]) throw *misuse_[i];
     out.push_back(i);
   }
   return out;

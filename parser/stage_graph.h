@@ -25,8 +25,8 @@ class StageGraph {
  public:
   /// `expanded_bases[i]` is the FROM name of stage i after expansion. Throws SyntaxError, located at the
   /// instruction, for an index that does not exist and for a stage that needs itself, directly or not (COPY-2,
-  /// MNT-25). A reference to a later stage is a mistake only where it is needed (STG-1, STG-5): then `reachable`
-  /// throws.
+  /// MNT-25). A reference to a later stage and a variable in COPY --from (VAR-4) are mistakes only in a stage that is
+  /// needed (STG-1, STG-5): then `reachable` throws.
   StageGraph(const Dockerfile& file, const std::vector<std::string>& expanded_bases);
 
   std::size_t size() const noexcept { return edges_.size(); }
@@ -40,7 +40,7 @@ class StageGraph {
   /// The target stage: the last one without a name; any letter case. Throws Error with "did you mean" (STG-3).
   std::size_t find_target(const std::optional<std::string>& name) const;
   /// Everything `target` needs, itself included, in file order. Throws SyntaxError, located at the instruction, when
-  /// one of them refers to a later stage.
+  /// one of them refers to a later stage or to a variable.
   std::vector<std::size_t> reachable(std::size_t target) const;
   void add_edge(std::size_t user, std::size_t needed);
 
@@ -57,6 +57,9 @@ class StageGraph {
   /// The stage a name or index means, wherever it stands. Throws for an index out of range.
   std::optional<std::size_t> resolve(const Use& use) const;
   std::string describe(std::size_t stage) const;
+  static void refuse_variable(const Use& use);
+  void note_variable(const Use& use, std::size_t user);
+  void note_misuse(std::size_t user, SyntaxError error, const SourceRange& where);
   SyntaxError later_stage(const Use& use, std::size_t user, std::size_t needed) const;
   SyntaxError circular(std::size_t stage) const;
   void add_uses(const Stage& stage, std::size_t user);
@@ -66,7 +69,7 @@ class StageGraph {
   std::vector<std::string> names_;                  // lower-cased, empty without one
   std::map<std::string, std::size_t, std::less<>> by_name_;   // of several, the last one (COPY-3)
   std::vector<SourceRange> from_lines_;
-  std::vector<std::optional<SyntaxError>> later_;   // a stage's first reference to a later stage
+  std::vector<std::optional<SyntaxError>> misuse_;   // what is wrong with a stage once it is needed
 };
 
 }  // namespace imgbuild::parser

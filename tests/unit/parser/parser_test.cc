@@ -63,6 +63,33 @@ TEST_CASE("an error points at every line of its instruction, and at no other") {
   CHECK(failure.last_line == 6);
 }
 
+TEST_CASE("a mistake in one word of a one-line instruction is pointed at") {
+  const auto columns = [](std::string text) {
+    try {
+      parse(std::move(text));
+    } catch (const SyntaxError& error) {
+      REQUIRE(error.where());
+      return std::pair(error.where()->first_column, error.where()->last_column);
+    }
+    FAIL("parsed without an error");
+    return std::pair(-1, -1);
+  };
+  using Columns = std::pair<int, int>;
+  CHECK(columns("FROM scratch\n  COYP a b\n") == Columns(3, 7));
+  CHECK(columns("FROM scratch\nCOPY --bogus=x a --bogusx\n") == Columns(6, 13));
+  CHECK(columns("FROM scratch AS 9x\n") == Columns(17, 19));
+  CHECK(columns("FROM scratch\nENV A=1 B\n") == Columns(9, 10));
+  CHECK(columns("FROM scratch\nRUN --network=foo ls\n") == Columns(15, 18));
+  CHECK(columns("FROM scratch\nCOPY --link --link a b\n") == Columns(0, 0));   // which of the two?
+  CHECK(columns("FROM scratch\nCOPY \\\n --bogus a b\n") == Columns(0, 0));
+}
+
+TEST_CASE("string flags without a value count as not written") {
+  const Dockerfile file = parse("FROM --platform= a\nCOPY --from= --chown= a b\n");
+  CHECK_FALSE(file.stages[0].from_body().platform);
+  CHECK_FALSE(command<CopyInstruction>(file).from);
+}
+
 TEST_CASE("a file without instructions, without stages or without bytes is refused") {
   CHECK(failure_of("").message == "the Dockerfile cannot be empty");
   CHECK(failure_of("# c\n\n").message == "file with no instructions");

@@ -58,6 +58,14 @@ TEST_CASE("a reference to a later stage fails only where it is needed, with its 
                     "cannot mount from stage \"late\" to \"/m\", stage needs to be defined before current command");
 }
 
+TEST_CASE("a variable in COPY --from fails where the stage is needed") {
+  const StageGraph stages = graph("FROM a AS x\nCOPY --from=$X a b\nFROM a\n");
+  CHECK(stages.reachable(1) == Stages{1});
+  CHECK_THROWS_WITH_AS(stages.reachable(0), doctest::Contains("variable expansion is not supported for --from"), SyntaxError);
+  CHECK_THROWS_AS(stages.find_copy_source("${X}", 1), SyntaxError);
+  CHECK_FALSE(stages.find_copy_source("x$", 1));
+}
+
 TEST_CASE("stages that need themselves are refused, directly or through others") {
   CHECK_THROWS_WITH_AS(graph("FROM a AS me\nCOPY --from=me a b\n"), "circular dependency detected on stage: me", SyntaxError);
   CHECK_THROWS_AS(graph("FROM a\nCOPY --from=0 a b\n"), SyntaxError);
