@@ -31,6 +31,7 @@ struct EvaluateOptions {
   bool check_all_stages = false;                    ///< LNT-20: evaluate unreachable stages too
   const parser::IgnoreMatcher* ignore = nullptr;    ///< of the main context, for CopyIgnoredFile
   std::string ignore_name;                          ///< ".dockerignore", for texts
+  std::optional<std::int64_t> context_time;         ///< of a git context, for SOURCE_DATE_EPOCH=context (SDE-2)
 };
 
 /// The config of a base image, or what a named context stands for.

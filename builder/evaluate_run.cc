@@ -1,0 +1,194 @@
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "builder/evaluate_instruction.h"
+#include "builder/history.h"
+#include "builder/titles.h"
+#include "parser/heredoc.h"
+#include "parser/paths.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+using Type = parser::MountOptions::Type;
+
+/// SBX-58: what a mount must not cover.
+bool is_reserved_target(std::string_view target) {
+  const auto within = [&](std::string_view directory) {
+    return target == directory || (target.starts_with(directory) && target[directory.size()] == '/');
+  };
+  if (within("/proc") || within("/sys")) return true;
+  return within("/dev") && !target.starts_with("/dev/shm/");
+}
+
+bool has_unusable_name(std::string_view target) {
+  if (target.find('\0') != std::string_view::npos) return true;
+  const auto names = split(target, '/');
+  return std::any_of(names.begin(), names.end(), [](auto name) { return name.size() > 255; });
+}
+
+std::string last_name(std::string_view path) {
+  const std::string clean = parser::clean_path(path);
+  return clean.substr(clean.rfind('/') + 1);
+}
+
+}  // namespace
+
+void InstructionEvaluator::operator()(const parser::RunInstruction& run) {
+  RunOp op;
+  std::string step_title = title();
+  op.argv = command_of(run, op, step_title);
+  if (op.argv.empty()) throw SyntaxError("RUN needs a command: arguments are required");
+  if (!run.devices.empty()) {
+    UnsupportedError error("RUN --device asks for a device, and the device feature is not supported");
+    error.add_note("remove --device, or run this step with a builder that hands out devices");
+    throw error;
+  }
+  for (const auto& [name, value] : stage_.env.variables()) {
+    if (!is_hidden_from_run(name)) op.env.push_back(cat(name, "=", value));
+  }
+  op.unkeyed_env = evaluation_.proxies();
+  op.working_dir = config().working_dir.empty() ? "/" : config().working_dir;
+  op.user = config().user;
+  op.network = network_of(run);
+  op.security = security_of(run);
+  op.hostname = hostname();
+  std::size_t ssh_count = 0;
+  for (const auto& mount : run.mounts) op.mounts.push_back(plan_mount(mount, ssh_count));
+
+  Pairs args;
+  for (const auto& name : stage_.args) {
+    const std::string* value = stage_.env.find(name);
+    args.emplace_back(name, value ? *value : "");
+  }
+  std::string created_by = history_of_run(args, op.argv);
+  add_step(std::move(op), std::move(step_title), std::move(created_by));
+}
+
+/// HDC-11, HDC-12: a lone here-document is the script itself; with anything else on the line the shell reads it.
+std::vector<std::string> InstructionEvaluator::command_of(const parser::RunInstruction& run, RunOp& op,
+                                                          std::string& step_title) {
+  if (run.command.heredocs.empty() || run.command.words.size() != 1) return with_shell(run.command);
+  parser::CommandLine command = run.command;
+  std::string& text = command.words[0];
+  if (!parser::parse_heredoc_marker(text)) {
+    for (const auto& heredoc : command.heredocs) text += cat("\n", heredoc.data, heredoc.name);
+    return with_shell(command);
+  }
+  const parser::Heredoc& script = command.heredocs.front();
+  step_title += cat(" ", heredoc_summary(script.data));
+  text = script.chomp ? script.stripped() : script.data;
+  if (text.starts_with("#!") && !is_windows()) {
+    if (script.name.find('/') != std::string::npos || script.name == "." || script.name == "..") {
+      throw SyntaxError(cat("the script \"", printable(script.name), "\" needs a delimiter that can be a file name"));
+    }
+    op.script.emplace(script.name, text);
+    text = cat("/dev/pipes/", script.name);
+  }
+  return with_shell(command);
+}
+
+/// RUN-20, RUN-21.
+std::string InstructionEvaluator::network_of(const parser::RunInstruction& run) const {
+  const EvaluateOptions& options = evaluation_.options();
+  std::string network = run.network.value_or("default");
+  if (network == "default") network = options.default_network == "sandbox" ? "default" : options.default_network;
+  if (network != "default" && network != "none" && network != "host") {
+    throw Error(cat("invalid netmode ", printable(network)), ExitCode::usage);
+  }
+  if (network == "host" && !options.allow_network_host) {
+    Error error("network.host is not allowed");
+    error.add_note("remove --network=host, or allow it with --allow network.host");
+    throw error;
+  }
+  return network;
+}
+
+/// RUN-22.
+std::string InstructionEvaluator::security_of(const parser::RunInstruction& run) const {
+  const std::string security = run.security.value_or("sandbox");
+  if (security == "insecure" && !evaluation_.options().allow_insecure) {
+    Error error("security.insecure is not allowed");
+    error.add_note("remove --security=insecure, or allow it with --allow security.insecure");
+    throw error;
+  }
+  return security;
+}
+
+/// ARG-23.
+std::string InstructionEvaluator::hostname() const {
+  if (!evaluation_.options().hostname.empty()) return evaluation_.options().hostname;
+  const auto given = evaluation_.build_args().find("BUILDKIT_SANDBOX_HOSTNAME");
+  return given != evaluation_.build_args().end() && !given->second.empty() ? given->second : "buildkitsandbox";
+}
+
+PlannedMount InstructionEvaluator::plan_mount(const std::string& text, std::size_t& ssh_count) {
+  PlannedMount mount;
+  mount.options = parser::parse_mount(text, [this](std::string_view value) { return expand(value); });
+  parser::MountOptions& options = mount.options;
+  if (options.target.find('\0') != std::string::npos) throw SyntaxError("a mount target holds a NUL byte");
+  if (!options.target.empty()) mount.target = join_workdir(options.target);
+  const std::string from = options.from.value_or("");
+  switch (options.type) {
+    case Type::bind:
+      mount.from = from.empty() ? Origin(FromContext{}) : evaluation_.mount_source(from, options.target, number_);
+      break;
+    case Type::cache:
+      mount.from = from.empty() ? Origin(FromScratch{}) : evaluation_.mount_source(from, options.target, number_);
+      plan_cache(mount);
+      break;
+    case Type::tmpfs: mount.from = FromScratch{}; break;   // `from` is ignored (MNT-36)
+    case Type::secret: plan_secret(mount); break;
+    case Type::ssh: plan_ssh(mount, ssh_count); break;
+  }
+  check_mount_target(mount);
+  return mount;
+}
+
+/// MNT-20, SBX-58.
+void InstructionEvaluator::check_mount_target(const PlannedMount& mount) const {
+  const bool no_file = mount.options.type == Type::secret && mount.options.env && mount.target.empty();
+  if (no_file) return;
+  const std::string target = mount.target.empty() ? "/" : mount.target;
+  if (target == "/") {
+    SyntaxError error("invalid mount target \"/\"");
+    error.add_note(mount.options.target.empty() ? "the mount needs target=DIRECTORY" : "a mount cannot cover the whole root");
+    throw error;
+  }
+  if (is_reserved_target(target)) {
+    SyntaxError error(cat("invalid mount target \"", printable(target), "\": it lies in a directory of the sandbox itself"));
+    error.add_note("/proc, /sys and /dev cannot be mounted over; below /dev/shm it is possible");
+    throw error;
+  }
+  if (has_unusable_name(target)) throw SyntaxError(cat("invalid mount target \"", printable(target), "\": a name is too long"));
+}
+
+void InstructionEvaluator::plan_cache(PlannedMount& mount) {
+  std::string& id = mount.options.id;
+  if (id.empty()) id = parser::clean_path(mount.options.target);   // MNT-30
+  const auto space = evaluation_.build_args().find("BUILDKIT_CACHE_MOUNT_NS");
+  if (space != evaluation_.build_args().end() && !space->second.empty()) id = cat(space->second, "/", id);
+}
+
+/// MNT-40, MNT-44: the id may come from the target and the target from the id.
+void InstructionEvaluator::plan_secret(PlannedMount& mount) {
+  parser::MountOptions& options = mount.options;
+  mount.from = FromScratch{};
+  if (options.id.empty()) options.id = options.source;
+  if (options.id.empty()) options.id = last_name(options.target);
+  if (mount.target.empty() && !options.env) mount.target = cat("/run/secrets/", last_name(options.id));
+  stage_.outline_secrets.push_back({options.id, options.required, instruction_.where});
+}
+
+/// MNT-50.
+void InstructionEvaluator::plan_ssh(PlannedMount& mount, std::size_t& count) {
+  mount.from = FromScratch{};
+  if (mount.target.empty()) mount.target = cat("/run/buildkit/ssh_agent.", count);
+  ++count;
+  const std::string& id = mount.options.id;
+  stage_.outline_ssh.push_back({id.empty() ? "default" : id, mount.options.required, instruction_.where});
+}
+
+}  // namespace imgbuild::builder
