@@ -5,9 +5,12 @@
 #include "base/error.h"
 #include "base/stream.h"
 #include "base/strings.h"
+#include "builder/copy_archive.h"
+#include "builder/copy_extract.h"
 #include "builder/copy_owner.h"
 #include "builder/copy_selection.h"
 #include "builder/draft_tree.h"
+#include "builder/spool.h"
 #include "parser/file_mode.h"
 
 namespace imgbuild::builder {
@@ -26,9 +29,21 @@ class CopyApplier {
  public:
   CopyApplier(const CopyRequest& request, const Selection& selection, const oci::FileTree& target,
               ContentProvider& owner_files)
-      : request_(request), tree_(selection.tree()), draft_(target, request.build_time) {
+      : request_(request),
+        tree_(selection.tree()),
+        target_content_(owner_files),
+        draft_(target, request.build_time) {
     if (!request.chown.empty()) owner_ = resolve_owner(request.chown, target, owner_files);
     if (!request.chmod.empty()) mode_ = parser::FileModeChange::parse(request.chmod);
+  }
+
+  /// Archives go first, then the other matches (ADD-1, ADD-8).
+  void apply(const SelectedSource& source) {
+    std::vector<const Match*> rest;
+    for (const auto& match : source.matches) {
+      if (!request_.unpack_archives || !unpack(match)) rest.push_back(&match);
+    }
+    for (const Match* match : rest) apply(*match);
   }
 
   void apply(const Match& match) {
@@ -63,6 +78,19 @@ class CopyApplier {
     std::string name;
   };
 
+  /// Unpacks the match if it is an archive, and tells whether it is one.
+  bool unpack(const Match& match) {
+    const FileAttributes& attributes = match.top.source.attributes;
+    if (attributes.type != FileType::regular || attributes.size == 0) return false;
+    if (!spool_) spool_.emplace(request_.spool_directory);
+    auto members = read_archive(tree_.open(match.path), match.base_name, *spool_);
+    if (!members) return false;
+    // DEST is a directory then, with or without a slash; --chmod has no part in it (ADD-3).
+    DraftNode& directory = make_directories(draft_.resolve(draft_.root(), request_.destination), 0755);
+    extract_archive(draft_, directory, std::move(*members), owner_, target_content_, *spool_);
+    return true;
+  }
+
   /// Finds DEST and makes the directories it needs (COPY-21, 24, 28).
   Target prepare(bool source_is_directory, const std::string& base_name) {
     const std::string& destination = request_.destination;
@@ -85,9 +113,12 @@ class CopyApplier {
   }
 
   DraftNode& make_directories(const DraftTree::Place& place) {
+    return make_directories(place, mode_ && mode_->is_octal() ? mode_->apply(0755, true) & 0777 : 0755);  // COPY-61, 62
+  }
+  DraftNode& make_directories(const DraftTree::Place& place, std::uint32_t mode) {
     FileAttributes attributes;
     attributes.type = FileType::directory;
-    attributes.mode = mode_ && mode_->is_octal() ? mode_->apply(0755, true) & 0777 : 0755;  // COPY-61, 62
+    attributes.mode = mode;
     if (owner_) std::tie(attributes.uid, attributes.gid) = std::tie(owner_->uid, owner_->gid);
     return draft_.make_directories(place, attributes);
   }
@@ -166,7 +197,9 @@ class CopyApplier {
 
   const CopyRequest& request_;
   SourceTree& tree_;
+  ContentProvider& target_content_;
   DraftTree draft_;
+  std::optional<Spool> spool_;
   std::optional<Owner> owner_;
   std::optional<parser::FileModeChange> mode_;
   std::map<std::string, DraftNode*> links_;   ///< by the source's link group; of the current match (COPY-40)
@@ -178,9 +211,7 @@ std::vector<oci::PendingEntry> plan_copy(const CopyRequest& request, const CopyS
                                          const oci::FileTree& target, ContentProvider& owner_files) {
   const auto& selected = dynamic_cast<const Selection&>(selection);
   CopyApplier applier(request, selected, target, owner_files);
-  for (const auto& source : selected.sources()) {
-    for (const auto& match : source.matches) applier.apply(match);
-  }
+  for (const auto& source : selected.sources()) applier.apply(source);
   for (const auto& [name, data] : request.inline_files) applier.apply_inline(name, data);
   return applier.take_layer();
 }

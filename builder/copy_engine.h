@@ -32,6 +32,8 @@ struct CopyRequest {
   std::vector<std::string> excludes;
   /// --link: the copy happens in an empty root (COPY-70); the caller passes an empty target tree.
   Timestamp build_time;                     ///< mtime of what the instruction creates
+  /// Where the bytes of unpacked archives wait for the layer: a directory's descriptor, borrowed; -1: in memory.
+  int spool_directory = -1;
 };
 
 /// What the sources selected: every entry, before anything is written. Made once, used for the key and the copy.
@@ -50,7 +52,7 @@ class CopySelection {
 std::unique_ptr<CopySelection> select_sources(const CopyRequest& request, SourceTree& tree);
 
 /// The entries of the layer this copy makes on `target` (COPY-20…72, ADD-1…8): ordered, parents included. `owner_files`
-/// opens /etc/passwd and /etc/group of the target for --chown names. Throws Error for conflicts (COPY-27).
+/// opens files of the target: /etc/passwd and /etc/group for --chown names, and what an archive links to. Throws Error for conflicts (COPY-27).
 /// Nothing is written anywhere; the openers in the result read from the source tree.
 std::vector<oci::PendingEntry> plan_copy(const CopyRequest& request, const CopySelection& selection,
                                          const oci::FileTree& target, ContentProvider& owner_files);

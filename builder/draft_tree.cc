@@ -85,7 +85,7 @@ class LayerEmitter {
 }  // namespace
 
 DraftTree::DraftTree(const oci::FileTree& below, const Timestamp& now)
-    : root_(std::make_unique<DraftNode>()), now_(now) {
+    : below_(below), root_(std::make_unique<DraftNode>()), now_(now) {
   root_->attributes = below.root()->attributes;
   root_->lower = below.root();
   root_->merges = true;
@@ -113,17 +113,18 @@ DraftNode& DraftTree::insert(DraftNode& directory, std::string_view name, oci::F
   return *slot;
 }
 
-DraftTree::Place DraftTree::resolve(DraftNode& from, std::string_view path, bool follow_last) {
+DraftTree::Place DraftTree::resolve(DraftNode& root, std::string_view path, bool follow_last,
+                                    DraftNode* start) {
   std::vector<std::string> ahead;
   push_components(ahead, path);
-  Place place{&from, {}};
+  Place place{start == nullptr ? &root : start, {}};
   int links = 0;
   while (!ahead.empty()) {
     std::string name = std::move(ahead.back());
     ahead.pop_back();
     if (name == "..") {
       if (!place.missing.empty()) place.missing.pop_back();
-      else if (place.node != &from) place.node = place.node->parent;
+      else if (place.node != &root) place.node = place.node->parent;
       continue;
     }
     DraftNode* const child =
@@ -134,7 +135,7 @@ DraftTree::Place DraftTree::resolve(DraftNode& from, std::string_view path, bool
       place.node = child;
     } else {
       if (++links > kMaxLinks) throw Error(cat("\"", printable(path), "\": too many links"));
-      if (child->attributes.link_target.starts_with('/')) place.node = &from;
+      if (child->attributes.link_target.starts_with('/')) place.node = &root;
       push_components(ahead, child->attributes.link_target);
     }
   }

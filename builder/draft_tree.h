@@ -39,6 +39,7 @@ class DraftTree {
   DraftTree& operator=(const DraftTree&) = delete;
 
   DraftNode& root() noexcept { return *root_; }
+  const oci::FileTree& below() const noexcept { return below_; }
 
   /// A place in the tree, symlinks resolved as in a chroot: `node` and the names below it that do not exist.
   struct Place {
@@ -46,8 +47,9 @@ class DraftTree {
     std::vector<std::string> missing;
     bool exists() const noexcept { return missing.empty(); }
   };
-  /// `from` is taken for the root: nothing leads out of it. Throws Error "too many links" (COPY-28).
-  Place resolve(DraftNode& from, std::string_view path, bool follow_last = true);
+  /// `root` is taken for the root: nothing leads out of it. The way begins at `start`, below it, or at itself.
+  /// Throws Error "too many links" (COPY-28).
+  Place resolve(DraftNode& root, std::string_view path, bool follow_last = true, DraftNode* start = nullptr);
 
   /// The child `name` of a directory, or nullptr; links are not followed.
   DraftNode* find(DraftNode& directory, std::string_view name);
@@ -62,6 +64,8 @@ class DraftTree {
   /// Gives an existing directory other attributes (its type stays).
   void set_attributes(DraftNode& directory, oci::FileAttributes attributes);
   void set_mtime(DraftNode& directory, const Timestamp& mtime);
+  /// Takes a node of the tree below into the layer as it is.
+  void mark_changed(DraftNode& node) noexcept { mark(node); }
   /// Makes `name` another name of the new file `target`.
   DraftNode& link(DraftNode& directory, std::string_view name, DraftNode& target);
   std::uint64_t new_link_group() noexcept { return ++last_link_group_; }
@@ -76,6 +80,7 @@ class DraftTree {
   DraftNode& insert(DraftNode& directory, std::string_view name, oci::FileNodePtr lower);
   static void mark(DraftNode& node) noexcept;
 
+  const oci::FileTree below_;
   std::unique_ptr<DraftNode> root_;
   Timestamp now_;
   std::uint64_t last_link_group_ = 0;
