@@ -54,6 +54,7 @@ HttpUrl HttpUrl::from_handle(void* raw) {
   HttpUrl url;
   url.scheme_ = to_lower(part(handle, CURLUPART_SCHEME));
   url.host_ = to_lower(part(handle, CURLUPART_HOST));
+  (void)curl_url_set(handle, CURLUPART_HOST, url.host_.c_str(), 0);
   if (url.host_.starts_with('[') && url.host_.ends_with(']')) url.host_ = url.host_.substr(1, url.host_.size() - 2);
   url.port_ = part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT);
   url.path_ = part(handle, CURLUPART_PATH);
