@@ -14,7 +14,7 @@ enum class PathTrust {
 };
 
 /// The Dockerfile `path`, relative to `directory` or absolute (then `trusted` only). When the base name is exactly
-/// `Dockerfile` and missing, `dockerfile` beside it is taken (PAR-1). The text's name is the path as given. It must be a
+/// `Dockerfile` and missing, `dockerfile` beside it is taken (PAR-1). The text's name is the path that was read. It must be a
 /// regular file of at most 16 MiB. Throws Error that says which file was looked for and what similar names are there.
 std::shared_ptr<const SourceText> read_dockerfile(const std::string& directory, const std::string& path,
                                                   PathTrust trust);
