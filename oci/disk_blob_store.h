@@ -24,7 +24,12 @@ class DiskBlobStore final : public BlobStore {
   std::optional<std::uint64_t> find_blob(const Digest& digest) const override;
   std::unique_ptr<Source> open_blob(const Digest& digest) const override;
   UniqueFd open_blob_file(const Digest& digest) const override;
+  /// A writer must not outlive the store, nor a source that open_blob() gave.
   std::unique_ptr<BlobWriter> create() override;
+
+  /// Makes the names of all blobs published so far durable. Once a build, before something names them (STO-4).
+  /// Nothing to do in the fast mode. Throws SystemError.
+  void sync_published();
 
  private:
   UniqueFd root_;

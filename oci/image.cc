@@ -6,27 +6,14 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
+#include "oci/image_graph.h"
 #include "oci/media_type.h"
 
 namespace imgbuild::oci {
 
 namespace {
 
-constexpr std::uint64_t kMaxManifest = 4 << 20;
-constexpr std::uint64_t kMaxConfig = 8 << 20;
 constexpr int kMaxDepth = 4;
-
-std::string load_checked(const BlobStore& blobs, const Descriptor& descriptor, std::uint64_t limit,
-                         std::string_view what) {
-  if (descriptor.size > limit) {
-    throw IntegrityError(cat(what, " of ", human_size(descriptor.size), " is larger than the ", human_size(limit), " allowed"));
-  }
-  std::string bytes = load_blob(blobs, descriptor.digest, limit);
-  if (bytes.size() != descriptor.size) {
-    throw IntegrityError(cat(what, " ", descriptor.digest.str(), " has ", bytes.size(), " bytes, its descriptor says ", descriptor.size));
-  }
-  return bytes;
-}
 
 void check_counts(const Image& image) {
   if (image.manifest.layers.size() != image.config.diff_ids.size()) {
@@ -49,7 +36,7 @@ Image load_image(const BlobStore& blobs, const Descriptor& target, const Platfor
   Descriptor current = target;
   for (int depth = 0; is_index_type(current.media_type); ++depth) {
     if (depth == kMaxDepth) throw IntegrityError("image indexes are nested too deep");
-    const Index index = Index::parse(load_checked(blobs, current, kMaxManifest, "index"), current.media_type);
+    const Index index = Index::parse(load_described(blobs, current, kMaxManifestSize, "index"), current.media_type);
     const auto entry = index.select(wanted, allow_fallback);
     if (!entry) {
       Error error(cat("no match for platform ", wanted.str(), " in the image index"));
@@ -58,9 +45,9 @@ Image load_image(const BlobStore& blobs, const Descriptor& target, const Platfor
     }
     current = *entry;
   }
-  std::string bytes = load_checked(blobs, current, kMaxManifest, "manifest");
+  std::string bytes = load_described(blobs, current, kMaxManifestSize, "manifest");
   Manifest manifest = Manifest::parse(bytes, current.media_type);
-  std::string config_bytes = load_checked(blobs, manifest.config, kMaxConfig, "image config");
+  std::string config_bytes = load_described(blobs, manifest.config, kMaxConfigSize, "image config");
   ImageConfig config = ImageConfig::parse(config_bytes);
   Image image{current, std::move(bytes), std::move(manifest), std::move(config_bytes), std::move(config), {}};
   check_counts(image);
@@ -70,25 +57,40 @@ Image load_image(const BlobStore& blobs, const Descriptor& target, const Platfor
   return image;
 }
 
-Image write_image(BlobStore& blobs, const ImageConfig& config, const std::vector<LayerBlob>& layers) {
+namespace {
+
+/// The type a layer gets in a manifest of the wanted kind (IMG-11).
+std::string written_layer_type(const std::string& media_type, bool docker) {
+  const std::string_view type = oci_layer_type(media_type);
+  if (!docker) return std::string(type);
+  if (type == kOciLayer) return std::string(kDockerLayer);
+  if (type == kOciLayerGzip) return std::string(kDockerLayerGzip);
+  throw UnsupportedError(cat("a layer of type ", printable(media_type), " cannot be part of an image with Docker media types"));
+}
+
+}  // namespace
+
+Image write_image(BlobStore& blobs, const ImageConfig& config, const std::vector<LayerBlob>& layers,
+                  const WriteOptions& options) {
   assert(config.diff_ids.size() == layers.size());
+  const bool docker = options.docker_media_types;
+  if (docker && !options.annotations.empty()) throw UnsupportedError("images with Docker media types have no annotations");
   const std::string config_bytes = config.serialize();
-  Descriptor config_blob{.media_type = std::string(kOciConfig),
-                         .digest = put_blob(blobs, config_bytes),
-                         .size = config_bytes.size(),
-                         .urls = {},
-                         .annotations = {},
-                         .platform = std::nullopt,
-                         .artifact_type = {}};
-  Manifest manifest{.media_type = std::string(kOciManifest),
+  Manifest manifest{.media_type = std::string(docker ? kDockerManifest : kOciManifest),
                     .artifact_type = {},
-                    .config = config_blob,
+                    .config = {.media_type = std::string(docker ? kDockerConfig : kOciConfig),
+                               .digest = put_blob(blobs, config_bytes),
+                               .size = config_bytes.size(),
+                               .urls = {},
+                               .annotations = {},
+                               .platform = std::nullopt,
+                               .artifact_type = {}},
                     .layers = {},
                     .subject = std::nullopt,
-                    .annotations = {}};
+                    .annotations = options.annotations};
   for (const auto& layer : layers) {
     Descriptor blob = layer.blob;
-    blob.media_type = oci_layer_type(blob.media_type);
+    blob.media_type = written_layer_type(blob.media_type, docker);
     blob.platform.reset();
     manifest.layers.push_back(std::move(blob));
   }

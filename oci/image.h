@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,15 @@ struct Image {
 /// Throws IntegrityError; Error "no match for platform" when an index has nothing for `wanted`.
 Image load_image(const BlobStore& blobs, const Descriptor& target, const Platform& wanted, bool allow_fallback);
 
+struct WriteOptions {
+  std::map<std::string, std::string> annotations;   ///< of the manifest (IMG-37)
+  bool docker_media_types = false;                  ///< Docker's schema 2 instead of OCI (IMG-10, IMG-11)
+};
+
 /// Makes an image of `config` and `layers` (their number must be that of the diff IDs), stores config and manifest, and
-/// returns the view of it. Docker layer types are written as the OCI type of the same compression.
-Image write_image(BlobStore& blobs, const ImageConfig& config, const std::vector<LayerBlob>& layers);
+/// returns the view of it. Layers are named by the wanted kind's type of the same compression. Throws UnsupportedError
+/// for what Docker's types cannot express: annotations, zstd.
+Image write_image(BlobStore& blobs, const ImageConfig& config, const std::vector<LayerBlob>& layers,
+                  const WriteOptions& options = {});
 
 }  // namespace imgbuild::oci
