@@ -13,7 +13,7 @@ namespace {
 
 using Ranges = std::vector<std::pair<char32_t, char32_t>>;
 
-constexpr char32_t kLastCharacter = 0x10FFFF + 0x100;   // ill-formed bytes included
+constexpr char32_t kLastCharacter = 0x10FFFF + 0x100;  // ill-formed bytes included
 
 const Ranges kDigits = {{'0', '9'}};
 const Ranges kBlanks = {{'\t', '\n'}, {'\f', '\r'}, {' ', ' '}};
@@ -67,7 +67,7 @@ void CharacterClass::add_all(Ranges ranges, bool negated) {
     return;
   }
   char32_t next = 0;
-  for (const auto& [low, high] : ranges) {   // sorted
+  for (const auto& [low, high] : ranges) {  // sorted
     if (low > next) add(next, low - 1);
     next = high + 1;
   }
@@ -77,10 +77,17 @@ void CharacterClass::add_all(Ranges ranges, bool negated) {
 bool CharacterClass::add_escape(char letter) {
   const bool negated = letter >= 'A' && letter <= 'Z';
   switch (negated ? letter - 'A' + 'a' : letter) {
-    case 'd': add_all(kDigits, negated); return true;
-    case 's': add_all(kBlanks, negated); return true;
-    case 'w': add_all(kWordCharacters, negated); return true;
-    default: return false;
+    case 'd':
+      add_all(kDigits, negated);
+      return true;
+    case 's':
+      add_all(kBlanks, negated);
+      return true;
+    case 'w':
+      add_all(kWordCharacters, negated);
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -10,8 +10,9 @@ namespace imgbuild::parser {
 namespace {
 
 bool in_ranges(std::span<const CodePointRange> ranges, char32_t value) noexcept {
-  const auto after = std::upper_bound(ranges.begin(), ranges.end(), value,
-                                      [](char32_t code, const CodePointRange& range) { return code < range.first; });
+  const auto after =
+      std::upper_bound(ranges.begin(), ranges.end(), value,
+                       [](char32_t code, const CodePointRange& range) { return code < range.first; });
   return after != ranges.begin() && value <= std::prev(after)->last;
 }
 

@@ -7,11 +7,11 @@
 
 namespace imgbuild::parser {
 
-/// One character of a text that is meant to be UTF-8. An ill-formed byte is a character of its own with a value
-/// above every code point, so that it equals only itself and survives a round trip (PAR-4).
+/// One character of a text that is meant to be UTF-8. An ill-formed byte is a character of its own with a
+/// value above every code point, so that it equals only itself and survives a round trip (PAR-4).
 struct CodePoint {
   char32_t value = 0;
-  std::size_t length = 1;   ///< in bytes
+  std::size_t length = 1;  ///< in bytes
 };
 
 inline constexpr char32_t kIllFormedBase = 0x110000;

@@ -12,11 +12,12 @@ std::string take_quoted(std::string_view& text) {
   text.remove_prefix(1);
   for (;;) {
     const auto quote = text.find('"');
-    if (quote == std::string_view::npos) throw SyntaxError("parse error: extraneous or missing \" in quoted-field");
+    if (quote == std::string_view::npos)
+      throw SyntaxError("parse error: extraneous or missing \" in quoted-field");
     field += text.substr(0, quote);
     text.remove_prefix(quote + 1);
     if (!text.starts_with('"')) return field;
-    field += '"';   // doubled inside quotes
+    field += '"';  // doubled inside quotes
     text.remove_prefix(1);
   }
 }
@@ -34,12 +35,13 @@ std::vector<std::string> read_csv_record(std::string_view text) {
       }
     } else {
       const std::string_view field = text.substr(0, text.find(','));
-      if (field.find('"') != std::string_view::npos) throw SyntaxError("parse error: bare \" in non-quoted-field");
+      if (field.find('"') != std::string_view::npos)
+        throw SyntaxError("parse error: bare \" in non-quoted-field");
       fields.emplace_back(field);
       text.remove_prefix(field.size());
     }
     if (text.empty()) return fields;
-    text.remove_prefix(1);   // the comma
+    text.remove_prefix(1);  // the comma
   }
 }
 

@@ -19,10 +19,11 @@ void read_pair(const std::string& field, std::size_t equals, bool first, DeviceO
     if (!required) throw SyntaxError(cat("invalid value for required: ", printable(value)));
     device.required = *required;
   } else if (first) {
-    device.name = field;   // the name itself has a `=`: vendor.com/class=device
+    device.name = field;  // the name itself has a `=`: vendor.com/class=device
   } else {
     SyntaxError error(cat("unexpected key '", printable(key), "' in '", printable(field), "'"));
-    if (const auto close = nearest(key, {"name", "required"})) error.add_note(cat("did you mean ", *close, "?"));
+    if (const auto close = nearest(key, {"name", "required"}))
+      error.add_note(cat("did you mean ", *close, "?"));
     throw error;
   }
 }

@@ -13,7 +13,7 @@ namespace imgbuild::parser {
 namespace {
 
 struct DirectiveLine {
-  std::string key;   // lower-cased
+  std::string key;  // lower-cased
   std::string_view value;
 };
 
@@ -24,7 +24,9 @@ std::optional<DirectiveLine> parse_directive(std::string_view line) {
   if (!line.starts_with('#')) return std::nullopt;
   line = trim(line.substr(1));
   std::size_t length = 0;
-  while (length < line.size() && (is_ascii_letter(line[length]) || (length > 0 && is_digit(static_cast<unsigned char>(line[length]))))) ++length;
+  while (length < line.size() && (is_ascii_letter(line[length]) ||
+                                  (length > 0 && is_digit(static_cast<unsigned char>(line[length])))))
+    ++length;
   DirectiveLine directive{to_lower(line.substr(0, length)), {}};
   line = trim(line.substr(length));
   if (!line.starts_with('=')) return std::nullopt;
@@ -36,7 +38,8 @@ std::optional<DirectiveLine> parse_directive(std::string_view line) {
 
 std::string_view first_word(std::string_view text) { return text.substr(0, text.find_first_of(" \t\r\v\f")); }
 
-/// The directives as the lexer sees them: blanks before the `#` are allowed (PAR-15). Only `escape` has an effect.
+/// The directives as the lexer sees them: blanks before the `#` are allowed (PAR-15). Only `escape` has an
+/// effect.
 void read_escape(PhysicalLines lines, Directives& out) {
   std::set<std::string> seen;
   while (lines.next()) {
@@ -47,8 +50,9 @@ void read_escape(PhysicalLines lines, Directives& out) {
     }
     if (directive->key != "escape") continue;
     if (directive->value != "`" && directive->value != "\\") {
-      throw SyntaxError(cat("invalid escape token '", printable(directive->value), "' does not match ` or \\"),
-                        lines.range());
+      throw SyntaxError(
+          cat("invalid escape token '", printable(directive->value), "' does not match ` or \\"),
+          lines.range());
     }
     out.escape = directive->value.front();
   }
@@ -64,7 +68,7 @@ void read_others(PhysicalLines lines, Directives& out) {
       out.syntax = SyntaxDirective{std::string(first_word(directive->value)), std::string(directive->value),
                                    lines.number()};
     } else if (directive->key == "check") {
-      out.check = std::string(first_word(directive->value));   // PAR-20
+      out.check = std::string(first_word(directive->value));  // PAR-20
       out.check_line = lines.number();
     }
   }

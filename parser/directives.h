@@ -17,8 +17,8 @@ struct Directives {
   int check_line = 0;
 };
 
-/// Throws SyntaxError for a repeated directive or an unknown escape character. Lines are 1-based, unlike in the
-/// reference (PAR-14).
+/// Throws SyntaxError for a repeated directive or an unknown escape character. Lines are 1-based, unlike in
+/// the reference (PAR-14).
 Directives read_directives(const std::shared_ptr<const SourceText>& source);
 
 }  // namespace imgbuild::parser

@@ -14,7 +14,9 @@ class Writer {
  public:
   explicit Writer(std::string& out) : out_(out) {}
 
-  void line(std::string_view name, std::string_view value) const { out_ += cat("      ", name, ": ", value, "\n"); }
+  void line(std::string_view name, std::string_view value) const {
+    out_ += cat("      ", name, ": ", value, "\n");
+  }
   void text(std::string_view name, const std::string& value) const {
     if (!value.empty()) line(name, quoted(value));
   }
@@ -51,7 +53,8 @@ struct Describe {
   void command(const CommandLine& command) const {
     out.texts(command.shell_form ? "shell form" : "word", command.words);
     for (const auto& heredoc : command.heredocs) {
-      out.line("here-document", cat(quoted(heredoc.name), heredoc.expand ? "" : ", quoted", heredoc.chomp ? ", tabs stripped" : ""));
+      out.line("here-document", cat(quoted(heredoc.name), heredoc.expand ? "" : ", quoted",
+                                    heredoc.chomp ? ", tabs stripped" : ""));
       out.line("  body", quoted(heredoc.data));
     }
   }
@@ -126,7 +129,8 @@ std::string dump(const Instruction& instruction) {
 
 std::string dump(const Dockerfile& file) {
   std::string out = cat("file ", quoted(file.source->name()), ", escape ", file.escape, "\n");
-  if (file.syntax) out += cat("syntax ", quoted(file.syntax->command_line), " (line ", file.syntax->line, ")\n");
+  if (file.syntax)
+    out += cat("syntax ", quoted(file.syntax->command_line), " (line ", file.syntax->line, ")\n");
   if (file.check) out += cat("check ", quoted(*file.check), " (line ", file.check_line, ")\n");
   if (!file.global_args.empty()) out += "global arguments\n";
   for (const auto& arg : file.global_args) out += dump(arg);

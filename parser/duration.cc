@@ -44,7 +44,8 @@ std::string_view take_digits(std::string_view& rest) {
 }
 
 /// The whole part times the unit plus what the digits behind the point are worth.
-std::uint64_t scaled(std::string_view whole, std::string_view fraction, std::uint64_t unit, std::string_view text) {
+std::uint64_t scaled(std::string_view whole, std::string_view fraction, std::uint64_t unit,
+                     std::string_view text) {
   std::uint64_t value = 0;
   if (!whole.empty()) {
     const auto number = parse_decimal(whole);
@@ -89,7 +90,9 @@ std::int64_t parse_go_duration(std::string_view text) {
     const std::string_view unit = rest.substr(0, rest.find_first_of(".0123456789"));
     if (unit.empty()) fail("missing unit in duration", text);
     const auto size = unit_size(unit);
-    if (!size) throw SyntaxError(cat("time: unknown unit \"", printable(unit), "\" in duration \"", printable(text), "\""));
+    if (!size)
+      throw SyntaxError(
+          cat("time: unknown unit \"", printable(unit), "\" in duration \"", printable(text), "\""));
     rest.remove_prefix(unit.size());
     total += scaled(whole, fraction, *size, text);
     if (total > kMostNegative) fail("invalid duration", text);

@@ -11,7 +11,7 @@ namespace imgbuild::parser {
 namespace {
 
 constexpr std::uint32_t kSetUser = 04000, kSetGroup = 02000, kSticky = 01000;
-constexpr std::uint32_t kEverybody = kSetUser | kSetGroup | 0777;   // without the sticky bit
+constexpr std::uint32_t kEverybody = kSetUser | kSetGroup | 0777;  // without the sticky bit
 constexpr std::uint32_t kExecute = 0111;
 
 /// The bits the letters before the operator stand for; 0 without any.
@@ -19,11 +19,20 @@ std::uint32_t take_who(std::string_view& clause) {
   std::uint32_t who = 0;
   for (; !clause.empty(); clause.remove_prefix(1)) {
     switch (clause.front()) {
-      case 'u': who |= kSetUser | 0700; break;
-      case 'g': who |= kSetGroup | 0070; break;
-      case 'o': who |= 0007; break;
-      case 'a': who |= kEverybody; break;
-      default: return who;
+      case 'u':
+        who |= kSetUser | 0700;
+        break;
+      case 'g':
+        who |= kSetGroup | 0070;
+        break;
+      case 'o':
+        who |= 0007;
+        break;
+      case 'a':
+        who |= kEverybody;
+        break;
+      default:
+        return who;
     }
   }
   return who;
@@ -31,10 +40,14 @@ std::uint32_t take_who(std::string_view& clause) {
 
 std::uint32_t permission_bits(char letter) {
   switch (letter) {
-    case 'r': return 0444;
-    case 'w': return 0222;
-    case 'x': return kExecute;
-    default: return 0;
+    case 'r':
+      return 0444;
+    case 'w':
+      return 0222;
+    case 'x':
+      return kExecute;
+    default:
+      return 0;
   }
 }
 
@@ -109,9 +122,12 @@ std::uint32_t FileModeChange::apply_action(const Action& action, std::uint32_t m
   if (who == 0) who = kEverybody;
   const std::uint32_t bits = who & (set | copied);
   switch (action.op) {
-    case '+': return mode | bits;
-    case '-': return mode & ~bits;
-    default: break;
+    case '+':
+      return mode | bits;
+    case '-':
+      return mode & ~bits;
+    default:
+      break;
   }
   // Copying a class leaves the set-id bits alone.
   const bool only_copies = set == 0 && copied_anything(action);

@@ -20,9 +20,9 @@ class FileModeChange {
 
  private:
   struct Action {
-    std::uint32_t who = 0;     // the mode bits of the classes named; 0: none were
+    std::uint32_t who = 0;  // the mode bits of the classes named; 0: none were
     char op = '+';
-    std::string permissions;   // of rwxXst and ugo
+    std::string permissions;  // of rwxXst and ugo
   };
   static std::uint32_t apply_action(const Action& action, std::uint32_t mode, bool executable);
   static bool copied_anything(const Action& action);

@@ -40,7 +40,8 @@ void Flags::add(const std::string& word, const std::vector<FlagRule>& allowed) {
   const std::string_view name = flag.substr(0, equals);
   const std::string_view value = has_value ? flag.substr(equals + 1) : std::string_view();
 
-  const auto rule = std::find_if(allowed.begin(), allowed.end(), [&](const FlagRule& r) { return r.name == name; });
+  const auto rule =
+      std::find_if(allowed.begin(), allowed.end(), [&](const FlagRule& r) { return r.name == name; });
   if (rule == allowed.end()) unknown_flag(name, allowed);
   if (rule->kind != FlagKind::repeated && find(name)) {
     throw WordError(cat("duplicate flag specified: --", name), cat("--", name));
@@ -52,7 +53,8 @@ void Flags::add(const std::string& word, const std::vector<FlagRule>& allowed) {
 }
 
 const Flags::Flag* Flags::find(std::string_view name) const {
-  const auto found = std::find_if(flags_.begin(), flags_.end(), [&](const Flag& flag) { return flag.name == name; });
+  const auto found =
+      std::find_if(flags_.begin(), flags_.end(), [&](const Flag& flag) { return flag.name == name; });
   return found == flags_.end() ? nullptr : &*found;
 }
 

@@ -10,7 +10,7 @@ namespace imgbuild::parser {
 enum class FlagKind { text, repeated, boolean };
 
 struct FlagRule {
-  std::string_view name;   ///< without the dashes
+  std::string_view name;  ///< without the dashes
   FlagKind kind = FlagKind::text;
 };
 

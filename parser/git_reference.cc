@@ -45,7 +45,7 @@ std::optional<Parts> cut_url(std::string_view text) {
   const std::string scheme = to_lower(text.substr(0, colon));
   if (scheme != "http" && scheme != "https" && scheme != "ssh" && scheme != "git") return std::nullopt;
   Parts parts = cut(text);
-  if (parts.remote.size() < colon + 3) return std::nullopt;   // the scheme itself holds a `?` or `#`
+  if (parts.remote.size() < colon + 3) return std::nullopt;  // the scheme itself holds a `?` or `#`
   parts.remote.replace(0, colon, scheme);
   parts.decode_fragment = true;
   const bool is_web = scheme == "http" || scheme == "https";
@@ -103,7 +103,7 @@ class QueryReader {
   }
 
   void read_text(const std::string& key, const std::string& value) {
-    const bool is_ref = key == "ref" || key == "tag" || key == "branch";   // merged when all keys are known
+    const bool is_ref = key == "ref" || key == "tag" || key == "branch";  // merged when all keys are known
     const bool known = is_ref || key == "subdir" || key == "checksum" || key == "commit" || key == "mtime";
     if (!known) throw unknown(key);
     if (value.empty()) throw SyntaxError(cat("query \"", key, "\" has no value"));
@@ -113,7 +113,8 @@ class QueryReader {
       set("checksum", git_.checksum, value);
     } else if (key == "mtime") {
       if (value != "checkout" && value != "commit") {
-        throw SyntaxError(cat("invalid mtime value: \"", printable(value), "\" (must be \"checkout\" or \"commit\")"));
+        throw SyntaxError(
+            cat("invalid mtime value: \"", printable(value), "\" (must be \"checkout\" or \"commit\")"));
       }
       git_.mtime = value;
     }

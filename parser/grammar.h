@@ -11,13 +11,13 @@ namespace imgbuild::parser {
 /// What the grammar of one instruction gets to see.
 struct GrammarInput {
   const Statement& statement;
-  std::vector<Heredoc> heredocs;                ///< with their bodies
+  std::vector<Heredoc> heredocs;  ///< with their bodies
   const std::vector<std::string>& comments;
   char escape = '\\';
 };
 
-// One function an instruction (dockerfile.md section 1.5). They throw SyntaxError without a range; the caller knows
-// the lines.
+// One function an instruction (dockerfile.md section 1.5). They throw SyntaxError without a range; the caller
+// knows the lines.
 FromInstruction parse_from(const GrammarInput& in);
 ArgInstruction parse_arg(const GrammarInput& in);
 RunInstruction parse_run(GrammarInput& in);

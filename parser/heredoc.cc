@@ -6,7 +6,7 @@ namespace imgbuild::parser {
 
 namespace {
 
-constexpr int kMaxNesting = 32;   // NET-26
+constexpr int kMaxNesting = 32;  // NET-26
 
 /// Walks over one line as the shell would, only to learn where words begin and end.
 class WordScanner {
@@ -36,12 +36,23 @@ class WordScanner {
   /// Over one character or one construct of an unquoted word.
   void step() {
     switch (line_[at_]) {
-      case '\\': skip_escape(); return;
-      case '\'': skip_single_quotes(); return;
-      case '"': skip_double_quotes(); return;
-      case '$': skip_dollar(); return;
-      case '<': skip_redirection(); return;
-      default: ++at_;
+      case '\\':
+        skip_escape();
+        return;
+      case '\'':
+        skip_single_quotes();
+        return;
+      case '"':
+        skip_double_quotes();
+        return;
+      case '$':
+        skip_dollar();
+        return;
+      case '<':
+        skip_redirection();
+        return;
+      default:
+        ++at_;
     }
   }
 
@@ -59,10 +70,17 @@ class WordScanner {
   void skip_double_quotes() {
     for (++at_; at_ < line_.size() && !broken_;) {
       switch (line_[at_]) {
-        case '"': ++at_; return;
-        case '\\': skip_escape(); break;
-        case '$': skip_dollar(); break;
-        default: ++at_;
+        case '"':
+          ++at_;
+          return;
+        case '\\':
+          skip_escape();
+          break;
+        case '$':
+          skip_dollar();
+          break;
+        default:
+          ++at_;
       }
     }
     fail();
@@ -122,7 +140,8 @@ std::optional<Unquoted> remove_quotes(std::string_view word) {
       quote = '\0';
     } else if (c == '\\' && quote != '\'') {
       const bool last = i + 1 == word.size();
-      const bool removes = quote == '\0' || (!last && std::string_view("\"$\\").find(word[i + 1]) != std::string_view::npos);
+      const bool removes =
+          quote == '\0' || (!last && std::string_view("\"$\\").find(word[i + 1]) != std::string_view::npos);
       if (!removes) out.text += c;
       if (!last) out.text += word[++i];
     } else {
@@ -151,7 +170,7 @@ std::string Heredoc::stripped() const {
 std::optional<Heredoc> parse_heredoc_marker(std::string_view word) {
   const auto digits = word.find_first_not_of("0123456789");
   if (digits == std::string_view::npos) return std::nullopt;
-  word.remove_prefix(digits);   // a file descriptor, for the shell to read (HDC-12)
+  word.remove_prefix(digits);  // a file descriptor, for the shell to read (HDC-12)
   if (!word.starts_with("<<")) return std::nullopt;
   word.remove_prefix(2);
   Heredoc heredoc;

@@ -14,12 +14,13 @@ namespace imgbuild::parser {
 
 struct IgnoreMatcher::Impl {
   std::vector<IgnorePattern> patterns;
-  std::vector<PathPattern> compiled;   // one a pattern
+  std::vector<PathPattern> compiled;  // one a pattern
   bool has_negation = false;
 
   /// Takes a pattern in its written form, `!` included (IGN-4).
   void add(std::string_view written, int line) {
-    if (patterns.size() == kMaxIgnorePatterns) throw SyntaxError(cat("more than ", kMaxIgnorePatterns, " patterns"));
+    if (patterns.size() == kMaxIgnorePatterns)
+      throw SyntaxError(cat("more than ", kMaxIgnorePatterns, " patterns"));
     std::string text = clean_path(written);
     const bool negated = text.starts_with('!');
     if (negated) text.erase(0, 1);
@@ -32,8 +33,8 @@ struct IgnoreMatcher::Impl {
 
 namespace {
 
-/// A line of an ignore file without what only the reader understands: comments, blanks, leading slashes (IGN-2…5).
-/// Empty when nothing is left.
+/// A line of an ignore file without what only the reader understands: comments, blanks, leading slashes
+/// (IGN-2…5). Empty when nothing is left.
 std::string read_line(std::string_view line) {
   if (line.starts_with('#')) return {};
   line = trim_blanks(line);
@@ -100,7 +101,7 @@ IgnoreMatcher::State IgnoreMatcher::enter(const State& parent, std::string_view 
     const bool negated = impl_->patterns[i].negated;
     const bool inherited = parent.matched_ && (*parent.matched_)[i];
     if (!inherited) {
-      if (negated != state.ignored_ || !impl_->compiled[i].matches(path)) continue;   // IGN-16
+      if (negated != state.ignored_ || !impl_->compiled[i].matches(path)) continue;  // IGN-16
       if (!own) {
         own = parent.matched_ ? std::make_shared<std::vector<bool>>(*parent.matched_)
                               : std::make_shared<std::vector<bool>>(impl_->patterns.size());

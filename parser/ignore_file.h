@@ -11,9 +11,9 @@ namespace imgbuild::parser {
 
 /// One rule of an ignore file, or one --exclude pattern.
 struct IgnorePattern {
-  std::string text;        ///< cleaned, without the `!` (IGN-5)
+  std::string text;  ///< cleaned, without the `!` (IGN-5)
   bool negated = false;
-  int line = 0;            ///< 1-based line in the file; 0 for patterns from elsewhere
+  int line = 0;  ///< 1-based line in the file; 0 for patterns from elsewhere
 };
 
 /// Decides which paths of a tree are left out (IGN-1…20). Linear-time matching, never a backtracking regex.
@@ -24,7 +24,7 @@ class IgnoreMatcher {
   static IgnoreMatcher parse(std::shared_ptr<const SourceText> file);
   /// From patterns in their written form (`!` allowed), for --exclude.
   static IgnoreMatcher from_patterns(const std::vector<std::string>& patterns);
-  IgnoreMatcher();   ///< ignores nothing
+  IgnoreMatcher();  ///< ignores nothing
   IgnoreMatcher(const IgnoreMatcher&);
   IgnoreMatcher& operator=(const IgnoreMatcher&);
   IgnoreMatcher(IgnoreMatcher&&) noexcept;
@@ -46,12 +46,13 @@ class IgnoreMatcher {
 
    private:
     friend class IgnoreMatcher;
-    std::shared_ptr<const std::vector<bool>> matched_;   // rules that matched a parent (IGN-15)
+    std::shared_ptr<const std::vector<bool>> matched_;  // rules that matched a parent (IGN-15)
     bool ignored_ = false;
     int rule_ = -1;
   };
 
-  /// The state of entry `path` (relative, `/`-separated, no leading slash) whose parent directory has `parent`.
+  /// The state of entry `path` (relative, `/`-separated, no leading slash) whose parent directory has
+  /// `parent`.
   State enter(const State& parent, std::string_view path) const;
   /// True when an ignored directory may still hold something that is not ignored, so a walk has to enter it
   /// (IGN-20); false lets it be skipped unseen.

@@ -108,7 +108,8 @@ class IgnoreRegex::Compiler {
     const char32_t written = take_character();
     const char32_t value = escaped_character(written);
     if (value == 0) {
-      throw SyntaxError(cat("syntax error in pattern: unknown escape \\", printable(encode_text({&written, 1}))));
+      throw SyntaxError(
+          cat("syntax error in pattern: unknown escape \\", printable(encode_text({&written, 1}))));
     }
     add(Kind::character, value);
   }
@@ -121,19 +122,26 @@ IgnoreRegex::IgnoreRegex(std::string_view expression) {
   Compiler(expression, *this).run();
   const auto is_literal = [](const Node& node) { return node.kind == Kind::character; };
   const auto start_end = std::find_if_not(nodes_.begin(), nodes_.end(), is_literal);
-  std::for_each(nodes_.begin(), start_end, [&](const Node& node) { append_code_point(literal_start_, node.character); });
+  std::for_each(nodes_.begin(), start_end,
+                [&](const Node& node) { append_code_point(literal_start_, node.character); });
   const auto end_start = std::find_if_not(nodes_.rbegin(), nodes_.rend(), is_literal).base();
-  std::for_each(end_start, nodes_.end(), [&](const Node& node) { append_code_point(literal_end_, node.character); });
+  std::for_each(end_start, nodes_.end(),
+                [&](const Node& node) { append_code_point(literal_end_, node.character); });
 }
 
 bool IgnoreRegex::holds(Kind assertion, Place place) const {
   const bool boundary = is_word_character(place.before) != is_word_character(place.behind);
   switch (assertion) {
-    case Kind::boundary: return boundary;
-    case Kind::no_boundary: return !boundary;
-    case Kind::text_start: return place.before == kNothing;
-    case Kind::text_end: return place.behind == kNothing;
-    default: return true;
+    case Kind::boundary:
+      return boundary;
+    case Kind::no_boundary:
+      return !boundary;
+    case Kind::text_start:
+      return place.before == kNothing;
+    case Kind::text_end:
+      return place.behind == kNothing;
+    default:
+      return true;
   }
 }
 
@@ -146,11 +154,13 @@ void IgnoreRegex::add(StateSet& states, std::size_t node, Place place) const {
     switch (nodes_[node].kind) {
       case Kind::character:
       case Kind::set:
-      case Kind::directory_loop: return;
+      case Kind::directory_loop:
+        return;
       case Kind::set_star:
-      case Kind::any_star: break;
+      case Kind::any_star:
+        break;
       case Kind::directory_entry:
-        states.insert(++node);   // the loop has no way on without a character
+        states.insert(++node);  // the loop has no way on without a character
         break;
       case Kind::boundary:
       case Kind::no_boundary:
@@ -176,12 +186,15 @@ void IgnoreRegex::step(const StateSet& from, StateSet& to, char32_t character, P
       case Kind::set_star:
         if (classes_[node.set].holds(character)) add(to, i, place);
         return;
-      case Kind::any_star: add(to, i, place); return;
+      case Kind::any_star:
+        add(to, i, place);
+        return;
       case Kind::directory_loop:
         to.insert(i);
         if (character == '/') add(to, i + 1, place);
         return;
-      default: return;
+      default:
+        return;
     }
   });
 }
@@ -189,7 +202,9 @@ void IgnoreRegex::step(const StateSet& from, StateSet& to, char32_t character, P
 bool IgnoreRegex::run(std::string_view text, bool accept_end) const {
   StateSet current(nodes_.size() + 1);
   StateSet next(nodes_.size() + 1);
-  const auto first_of = [](std::string_view rest) { return rest.empty() ? kNothing : decode_code_point(rest).value; };
+  const auto first_of = [](std::string_view rest) {
+    return rest.empty() ? kNothing : decode_code_point(rest).value;
+  };
   add(current, 0, {kNothing, first_of(text)});
   while (!text.empty()) {
     const CodePoint point = decode_code_point(text);

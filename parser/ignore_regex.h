@@ -8,9 +8,10 @@
 
 namespace imgbuild::parser {
 
-/// The regular expressions that patterns of ignore files are defined by (dockerfile.md 6.2): characters, `\x`,
-/// classes, `[…]*`, `.*`, `(.*/)?`, `^`. Nothing else can come out of a pattern. Anchored at both ends. All states are
-/// followed at once, so matching costs at most the length of the text times that of the expression.
+/// The regular expressions that patterns of ignore files are defined by (dockerfile.md 6.2): characters,
+/// `\x`, classes, `[…]*`, `.*`, `(.*/)?`, `^`. Nothing else can come out of a pattern. Anchored at both ends.
+/// All states are followed at once, so matching costs at most the length of the text times that of the
+/// expression.
 class IgnoreRegex {
  public:
   IgnoreRegex() = default;
@@ -55,8 +56,8 @@ class IgnoreRegex {
 
   std::vector<Node> nodes_;
   std::vector<CharacterClass> classes_;
-  std::string literal_start_;   // every match starts with this
-  std::string literal_end_;     // and ends with this
+  std::string literal_start_;  // every match starts with this
+  std::string literal_end_;    // and ends with this
 };
 
 }  // namespace imgbuild::parser

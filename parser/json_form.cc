@@ -9,7 +9,7 @@ namespace imgbuild::parser {
 
 namespace {
 
-constexpr int kMaxDepth = 64;   // LIM
+constexpr int kMaxDepth = 64;  // LIM
 constexpr char32_t kReplacement = 0xFFFD;
 
 /// Recognises one JSON array as RFC 8259 defines it. Every function returns false where the text is no JSON.
@@ -67,13 +67,20 @@ class Reader {
     if (rest_.empty()) return false;
     std::string ignored;
     switch (rest_.front()) {
-      case '"': return read_string(ignored);
-      case '[': return array_of([&] { return skip_value(depth + 1); });
-      case '{': return skip_object(depth);
-      case 't': return take_word("true");
-      case 'f': return take_word("false");
-      case 'n': return take_word("null");
-      default: return skip_number();
+      case '"':
+        return read_string(ignored);
+      case '[':
+        return array_of([&] { return skip_value(depth + 1); });
+      case '{':
+        return skip_object(depth);
+      case 't':
+        return take_word("true");
+      case 'f':
+        return take_word("false");
+      case 'n':
+        return take_word("null");
+      default:
+        return skip_number();
     }
   }
 

@@ -20,7 +20,7 @@ std::vector<std::string> split_quoted_words(std::string_view text, char escape) 
       continue;
     }
     if (c == escape && quote != '\'') {
-      if (text.size() == 1) break;   // nothing left to escape
+      if (text.size() == 1) break;  // nothing left to escape
       length += decode_code_point(text.substr(1)).length;
     } else if (quote == '\0' && (c == '\'' || c == '"')) {
       quote = c;

@@ -28,7 +28,8 @@ void collect_comment(std::string_view line, std::vector<std::string>& comments) 
 
 bool Lexer::append_continued(std::string_view text, std::string& out) const {
   const auto last = text.find_last_not_of(" \t");
-  const bool escaped = last != std::string_view::npos && text[last] == escape_ && (last == 0 || text[last - 1] != escape_);
+  const bool escaped =
+      last != std::string_view::npos && text[last] == escape_ && (last == 0 || text[last - 1] != escape_);
   out += escaped ? text.substr(0, last) : text;
   return escaped;
 }
@@ -76,7 +77,8 @@ void Lexer::read_body(Heredoc& heredoc, const LogicalLine& line) {
     if (heredoc.chomp) candidate.remove_prefix(std::min(candidate.find_first_not_of('\t'), candidate.size()));
     if (candidate == heredoc.name) return;
     if (heredoc.data.size() + lines_.raw().size() > kMaxHeredocBytes) {
-      throw SyntaxError("the here-document is larger than 8 MiB", lines_.range(line.first_line, lines_.number()));
+      throw SyntaxError("the here-document is larger than 8 MiB",
+                        lines_.range(line.first_line, lines_.number()));
     }
     heredoc.data += lines_.raw();
   }

@@ -11,10 +11,10 @@ namespace imgbuild::parser {
 
 /// The text of one instruction with its continuation lines joined (PAR-30…37).
 struct LogicalLine {
-  std::string text;                    ///< trimmed at both ends
+  std::string text;  ///< trimmed at both ends
   int first_line = 0;
-  int last_line = 0;                   ///< grows when heredoc bodies are read
-  std::vector<std::string> comments;   ///< PAR-70
+  int last_line = 0;                  ///< grows when heredoc bodies are read
+  std::vector<std::string> comments;  ///< PAR-70
 };
 
 /// Cuts a file into logical lines. Comments vanish, but the block above an instruction travels with it.
@@ -24,8 +24,8 @@ class Lexer {
 
   /// The next instruction; false at the end of the file.
   bool next(LogicalLine& line, std::vector<ParseWarning>& warnings);
-  /// Reads the bodies of `heredocs` from the lines that follow (HDC-6…8) and moves `line.last_line` behind them.
-  /// Throws SyntaxError when one has no end or is too large.
+  /// Reads the bodies of `heredocs` from the lines that follow (HDC-6…8) and moves `line.last_line` behind
+  /// them. Throws SyntaxError when one has no end or is too large.
   void read_heredocs(std::vector<Heredoc>& heredocs, LogicalLine& line);
 
   /// The number of the line read last.

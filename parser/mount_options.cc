@@ -16,18 +16,22 @@ namespace {
 using Type = MountOptions::Type;
 using Sharing = MountOptions::Sharing;
 
-constexpr std::array<std::pair<std::string_view, Type>, 5> kTypes = {
-    {{"bind", Type::bind}, {"cache", Type::cache}, {"tmpfs", Type::tmpfs}, {"secret", Type::secret}, {"ssh", Type::ssh}}};
+constexpr std::array<std::pair<std::string_view, Type>, 5> kTypes = {{{"bind", Type::bind},
+                                                                      {"cache", Type::cache},
+                                                                      {"tmpfs", Type::tmpfs},
+                                                                      {"secret", Type::secret},
+                                                                      {"ssh", Type::ssh}}};
 constexpr std::array<std::pair<std::string_view, Sharing>, 3> kSharings = {
     {{"shared", Sharing::shared}, {"private", Sharing::private_}, {"locked", Sharing::locked}}};
 
-const std::vector<std::string> kKeys = {"type", "from",   "source",    "src", "target",   "dst",     "destination", "readonly",
-                                        "ro",   "rw",     "readwrite", "id",  "sharing",  "required", "size",        "mode",
-                                        "uid",  "gid",    "env"};
+const std::vector<std::string> kKeys = {
+    "type",      "from", "source",  "src",      "target", "dst",  "destination", "readonly", "ro", "rw",
+    "readwrite", "id",   "sharing", "required", "size",   "mode", "uid",         "gid",      "env"};
 
 std::string_view name_of(Type type) { return kTypes[static_cast<std::size_t>(type)].first; }
 
-SyntaxError with_suggestion(std::string message, std::string_view word, const std::vector<std::string>& candidates) {
+SyntaxError with_suggestion(std::string message, std::string_view word,
+                            const std::vector<std::string>& candidates) {
   SyntaxError error(std::move(message));
   if (const auto close = nearest(word, candidates)) error.add_note(cat("did you mean ", *close, "?"));
   return error;
@@ -43,7 +47,7 @@ std::vector<std::string> names_of(const Names& names) {
 /// One comma-separated field.
 struct Field {
   std::string text;
-  std::string key;   // lower-cased
+  std::string key;  // lower-cased
   std::string value;
   bool has_value = false;
 };
@@ -110,7 +114,7 @@ class Reader {
       throw SyntaxError(cat("invalid cache sharing set for ", name_of(mount_.type), " mount"));
     }
     const bool writable_type = mount_.type == Type::cache || mount_.type == Type::tmpfs;
-    const bool always_read_only = mount_.type == Type::secret || mount_.type == Type::ssh;   // MNT-5
+    const bool always_read_only = mount_.type == Type::secret || mount_.type == Type::ssh;  // MNT-5
     mount_.read_only = always_read_only || read_only_.value_or(!writable_type);
     return std::move(mount_);
   }
@@ -148,7 +152,8 @@ class Reader {
     } else if (key == "gid") {
       mount_.gid = number(field, 10);
     } else {
-      throw with_suggestion(cat("unexpected key '", printable(key), "' in '", printable(field.text), "'"), key, kKeys);
+      throw with_suggestion(cat("unexpected key '", printable(key), "' in '", printable(field.text), "'"),
+                            key, kKeys);
     }
   }
 
@@ -171,13 +176,15 @@ class Reader {
         return;
       }
     }
-    throw with_suggestion(cat("unsupported sharing value \"", printable(value), "\""), value, names_of(kSharings));
+    throw with_suggestion(cat("unsupported sharing value \"", printable(value), "\""), value,
+                          names_of(kSharings));
   }
 
   bool takes_required() const { return mount_.type == Type::secret || mount_.type == Type::ssh; }
 
   void require_type(std::string_view key, bool allowed) const {
-    if (!allowed) throw SyntaxError(cat("unexpected key '", key, "' for mount type '", name_of(mount_.type), "'"));
+    if (!allowed)
+      throw SyntaxError(cat("unexpected key '", key, "' for mount type '", name_of(mount_.type), "'"));
   }
 
   static bool boolean(const Field& field) {
@@ -216,14 +223,17 @@ class Reader {
 std::string MountOptions::effective_id() const {
   if (!id.empty()) return id;
   switch (type) {
-    case Type::cache: return clean_path(target);
+    case Type::cache:
+      return clean_path(target);
     case Type::secret: {
       if (!source.empty()) return source;
       const std::string path = clean_path(target);
       return path.substr(path.rfind('/') + 1);
     }
-    case Type::ssh: return "default";
-    default: return {};
+    case Type::ssh:
+      return "default";
+    default:
+      return {};
   }
 }
 

@@ -11,9 +11,11 @@ namespace imgbuild::parser {
 namespace {
 
 std::vector<FlagRule> allowed_flags(bool is_add) {
-  std::vector<FlagRule> rules = {{"chown"}, {"chmod"}, {"link", FlagKind::boolean}, {"exclude", FlagKind::repeated}};
+  std::vector<FlagRule> rules = {
+      {"chown"}, {"chmod"}, {"link", FlagKind::boolean}, {"exclude", FlagKind::repeated}};
   if (is_add) {
-    rules.insert(rules.end(), {{"keep-git-dir", FlagKind::boolean}, {"checksum"}, {"unpack", FlagKind::boolean}});
+    rules.insert(rules.end(),
+                 {{"keep-git-dir", FlagKind::boolean}, {"checksum"}, {"unpack", FlagKind::boolean}});
   } else {
     rules.insert(rules.end(), {{"from"}, {"parents", FlagKind::boolean}});
   }
@@ -32,8 +34,8 @@ void read_flags(const Flags& flags, CopyInstruction& copy) {
   copy.unpack = flags.boolean("unpack");
 }
 
-/// The body a marker stands for. Of several with the same name the last one counts (HDC-7); a marker in JSON form has
-/// none and makes an empty file (HDC-9).
+/// The body a marker stands for. Of several with the same name the last one counts (HDC-7); a marker in JSON
+/// form has none and makes an empty file (HDC-9).
 std::string body_of(const Heredoc& marker, const std::vector<Heredoc>& heredocs) {
   const auto found = std::find_if(heredocs.rbegin(), heredocs.rend(),
                                   [&](const Heredoc& heredoc) { return heredoc.name == marker.name; });
@@ -54,8 +56,10 @@ CopyInstruction parse_copy(GrammarInput& in) {
 
   std::vector<std::string> words = in.statement.json ? *in.statement.json : split_words(in.statement.rest);
   if (words.size() < 2) {
-    throw SyntaxError(cat(name, " requires at least two arguments, but only one was provided. Destination could not be "
-                                "determined"));
+    throw SyntaxError(
+        cat(name,
+            " requires at least two arguments, but only one was provided. Destination could not be "
+            "determined"));
   }
   copy.destination = std::move(words.back());
   words.pop_back();

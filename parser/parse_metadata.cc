@@ -37,8 +37,9 @@ Pairs read_pairs(const Statement& statement, char escape) {
   for (const auto& word : words) {
     const auto equals = word.find('=');
     if (equals == std::string::npos) {
-      throw WordError(cat("Syntax error - can't find = in \"", printable(word), "\". Must be of the form: name=value"),
-                      word);
+      throw WordError(
+          cat("Syntax error - can't find = in \"", printable(word), "\". Must be of the form: name=value"),
+          word);
     }
     out.pairs.push_back({word.substr(0, equals), word.substr(equals + 1)});
   }
@@ -88,7 +89,7 @@ VolumeInstruction parse_volume(const GrammarInput& in) {
 }
 
 std::string parse_single_argument(const GrammarInput& in) {
-  if (in.statement.keyword != Keyword::stopsignal) refuse_flags(in.statement);   // PAR-46
+  if (in.statement.keyword != Keyword::stopsignal) refuse_flags(in.statement);  // PAR-46
   if (in.statement.rest.empty()) {
     throw SyntaxError(cat(keyword_name(*in.statement.keyword), " requires exactly one argument"));
   }
@@ -100,16 +101,21 @@ OnBuildInstruction parse_onbuild(const GrammarInput& in) {
   if (in.statement.rest.empty()) throw SyntaxError("ONBUILD requires at least one argument");
   const Statement trigger = split_statement(in.statement.rest);
   switch (trigger.keyword.value_or(Keyword::run)) {
-    case Keyword::onbuild: throw SyntaxError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
+    case Keyword::onbuild:
+      throw SyntaxError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
     case Keyword::from:
     case Keyword::maintainer:
       throw SyntaxError(cat(keyword_name(*trigger.keyword), " isn't allowed as an ONBUILD trigger"));
     case Keyword::env:
-    case Keyword::label: read_pairs(trigger, in.escape); break;   // fails now rather than in somebody else's build
-    default: break;
+    case Keyword::label:
+      read_pairs(trigger, in.escape);
+      break;  // fails now rather than in somebody else's build
+    default:
+      break;
   }
   OnBuildInstruction onbuild{in.statement.rest};
-  for (const auto& heredoc : in.heredocs) onbuild.expression += cat("\n", heredoc.data, heredoc.name);   // HDC-14
+  for (const auto& heredoc : in.heredocs)
+    onbuild.expression += cat("\n", heredoc.data, heredoc.name);  // HDC-14
   return onbuild;
 }
 

@@ -38,7 +38,8 @@ std::int64_t interval(const Flags& flags, std::string_view name) {
   const std::string text = flags.text(name).value_or("");
   if (text.empty()) return 0;
   const std::int64_t value = parse_go_duration(text);
-  if (value != 0 && value < kShortest) throw SyntaxError(cat("Interval \"", name, "\" cannot be less than 1ms"));
+  if (value != 0 && value < kShortest)
+    throw SyntaxError(cat("Interval \"", name, "\" cannot be less than 1ms"));
   return value;
 }
 
@@ -49,7 +50,8 @@ int retries(const Flags& flags) {
   int value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error != std::errc() || end != digits.data() + digits.size()) {
-    throw SyntaxError(cat("invalid value for --retries: \"", printable(text), "\" is an invalid syntax for a number"));
+    throw SyntaxError(
+        cat("invalid value for --retries: \"", printable(text), "\" is an invalid syntax for a number"));
   }
   if (value < 0) throw SyntaxError(cat("--retries cannot be negative (", value, ")"));
   return value;
@@ -68,10 +70,9 @@ std::vector<std::string> health_test(std::string_view command) {
 }  // namespace
 
 RunInstruction parse_run(GrammarInput& in) {
-  const Flags flags(in.statement.flags, {{"mount", FlagKind::repeated},
-                                         {"network"},
-                                         {"security"},
-                                         {"device", FlagKind::repeated}});
+  const Flags flags(
+      in.statement.flags,
+      {{"mount", FlagKind::repeated}, {"network"}, {"security"}, {"device", FlagKind::repeated}});
   RunInstruction run;
   run.command = command_line(in.statement);
   run.command.heredocs = std::move(in.heredocs);
@@ -99,7 +100,8 @@ EntrypointInstruction parse_entrypoint(const GrammarInput& in) {
 ShellInstruction parse_shell(const GrammarInput& in) {
   refuse_flags(in.statement);
   const auto& json = in.statement.json;
-  if (in.statement.rest.empty() || (json && json->empty())) throw SyntaxError("SHELL requires at least one argument");
+  if (in.statement.rest.empty() || (json && json->empty()))
+    throw SyntaxError("SHELL requires at least one argument");
   if (!json) {
     SyntaxError error("SHELL requires the arguments to be in JSON form");
     error.add_note("for example SHELL [\"/bin/bash\", \"-c\"]");
@@ -117,7 +119,7 @@ HealthcheckInstruction parse_healthcheck(const GrammarInput& in) {
 
   HealthcheckInstruction health;
   if (type.empty()) throw SyntaxError("HEALTHCHECK requires at least one argument");
-  if (type == "NONE") {   // flags are not looked at (PAR-46)
+  if (type == "NONE") {  // flags are not looked at (PAR-46)
     if (!command.empty()) throw SyntaxError("HEALTHCHECK NONE takes no arguments");
     health.test = {"NONE"};
     return health;
@@ -125,7 +127,8 @@ HealthcheckInstruction parse_healthcheck(const GrammarInput& in) {
   const Flags flags(in.statement.flags,
                     {{"interval"}, {"timeout"}, {"start-period"}, {"start-interval"}, {"retries"}});
   if (type != "CMD") {
-    throw WordError(cat("Unknown type \"", printable(type), "\" in HEALTHCHECK (try CMD)"), std::string(rest.substr(0, end)));
+    throw WordError(cat("Unknown type \"", printable(type), "\" in HEALTHCHECK (try CMD)"),
+                    std::string(rest.substr(0, end)));
   }
   health.test = health_test(command);
   health.interval_ns = interval(flags, "interval");

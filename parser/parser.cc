@@ -45,8 +45,8 @@ void point_at(std::string_view word, SourceRange& where) {
   where.last_column = static_cast<int>(found + word.size()) + 1;
 }
 
-/// Turns one logical line into an instruction, reading the here-documents it announces. Errors carry the range of
-/// everything read for it.
+/// Turns one logical line into an instruction, reading the here-documents it announces. Errors carry the
+/// range of everything read for it.
 Instruction parse_instruction(Lexer& lexer, LogicalLine& line, char escape) {
   try {
     const Statement statement = split_statement(line.text);
@@ -57,8 +57,8 @@ Instruction parse_instruction(Lexer& lexer, LogicalLine& line, char escape) {
     }
     GrammarInput in{statement, std::move(heredocs), line.comments, escape};
     InstructionBody body = parse_body(in);
-    return {std::move(body), statement.word, lexer.range(line.first_line, line.last_line), std::move(line.text),
-            std::move(line.comments)};
+    return {std::move(body), statement.word, lexer.range(line.first_line, line.last_line),
+            std::move(line.text), std::move(line.comments)};
   } catch (WordError& error) {
     SourceRange where = lexer.range(line.first_line, line.last_line);
     point_at(error.word(), where);
@@ -133,7 +133,8 @@ Instruction parse_trigger(const std::string& expression, const SourceRange& wher
     Instruction instruction = parse_instruction(lexer, line, '\\');
     const bool forbidden = std::holds_alternative<FromInstruction>(instruction.body) ||
                            std::holds_alternative<OnBuildInstruction>(instruction.body);
-    if (forbidden) throw SyntaxError(cat(to_upper(instruction.keyword), " isn't allowed as an ONBUILD trigger"));
+    if (forbidden)
+      throw SyntaxError(cat(to_upper(instruction.keyword), " isn't allowed as an ONBUILD trigger"));
     if (lexer.next(line, warnings)) throw SyntaxError("an ONBUILD trigger must be a single instruction");
     instruction.where = where;
     return instruction;

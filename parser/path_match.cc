@@ -1,4 +1,5 @@
-// Go's filepath.Match. Kept apart from the ignore rules, which only borrow its notion of a well-formed pattern.
+// Go's filepath.Match. Kept apart from the ignore rules, which only borrow its notion of a well-formed
+// pattern.
 #include <optional>
 
 #include "base/error.h"
@@ -54,21 +55,22 @@ class PatternReader {
   char32_t class_member() {
     if (rest_.empty() || rest_.front() == '-' || rest_.front() == ']') throw Malformed();
     const char32_t value = literal();
-    if (rest_.empty()) throw Malformed();   // the bracket has to close
+    if (rest_.empty()) throw Malformed();  // the bracket has to close
     return value;
   }
 
   std::string_view rest_;
 };
 
-/// Matches one element other than a star at the start of `path`; nothing if it does not match, otherwise the length.
+/// Matches one element other than a star at the start of `path`; nothing if it does not match, otherwise the
+/// length.
 std::optional<std::size_t> match_element(PatternReader& pattern, std::string_view path) {
   const CodePoint point = path.empty() ? CodePoint{kIllFormedBase * 2, 0} : decode_code_point(path);
   bool matches = false;
   if (pattern.take('?')) {
     matches = point.value != '/';
   } else if (pattern.take('[')) {
-    matches = pattern.class_holds(point.value);   // a slash too, if the class says so
+    matches = pattern.class_holds(point.value);  // a slash too, if the class says so
   } else {
     matches = pattern.literal() == point.value;
   }
@@ -93,7 +95,8 @@ bool match_path(std::string_view pattern, std::string_view path) {
   if (!is_well_formed_pattern(pattern)) {
     throw SyntaxError(cat("syntax error in pattern \"", printable(pattern), "\""));
   }
-  // Only the last star is ever retried, one character further each time: what the stars before it took can stay.
+  // Only the last star is ever retried, one character further each time: what the stars before it took can
+  // stay.
   std::string_view star_pattern;
   std::string_view star_path;
   bool has_star = false;

@@ -10,9 +10,9 @@ namespace {
 /// `pattern` as the regular expression that defines it (dockerfile.md 6.2), and whether it needs one at all.
 struct Translation {
   std::string regex;
-  bool has_wildcard = false;      // anything but literal text and `**` at the ends
-  bool leading_stars = false;     // starts with `**`
-  bool trailing_stars = false;    // ends with `**` after literal text
+  bool has_wildcard = false;    // anything but literal text and `**` at the ends
+  bool leading_stars = false;   // starts with `**`
+  bool trailing_stars = false;  // ends with `**` after literal text
 };
 
 Translation translate(std::string_view pattern) {
@@ -22,7 +22,7 @@ Translation translate(std::string_view pattern) {
     const char c = pattern[i++];
     if (c == '*' && i < pattern.size() && pattern[i] == '*') {
       ++i;
-      if (i < pattern.size() && pattern[i] == '/') ++i;   // swallowed (IGN-12)
+      if (i < pattern.size() && pattern[i] == '/') ++i;  // swallowed (IGN-12)
       if (i < pattern.size()) {
         out.regex += "(.*/)?";
         out.has_wildcard = start != 0;
@@ -72,23 +72,31 @@ PathPattern::PathPattern(const std::string& pattern) {
 
 bool PathPattern::matches(std::string_view path) const {
   switch (kind_) {
-    case Kind::exact: return path == text_;
-    case Kind::prefix: return path.starts_with(text_);
-    case Kind::suffix: return path.ends_with(text_) || (text_.starts_with('/') && path == text_.substr(1));   // IGN-13
-    case Kind::regex: return regex_.matches(path);
+    case Kind::exact:
+      return path == text_;
+    case Kind::prefix:
+      return path.starts_with(text_);
+    case Kind::suffix:
+      return path.ends_with(text_) || (text_.starts_with('/') && path == text_.substr(1));  // IGN-13
+    case Kind::regex:
+      return regex_.matches(path);
   }
   return false;
 }
 
 bool PathPattern::may_match_below(std::string_view directory) const {
   switch (kind_) {
-    case Kind::exact: return text_.size() > directory.size() && text_.starts_with(directory) && text_[directory.size()] == '/';
+    case Kind::exact:
+      return text_.size() > directory.size() && text_.starts_with(directory) &&
+             text_[directory.size()] == '/';
     case Kind::prefix: {
       const std::string inside = cat(directory, "/");
       return text_.starts_with(inside) || inside.starts_with(text_);
     }
-    case Kind::suffix: return true;
-    case Kind::regex: return regex_.may_match_after(cat(directory, "/"));
+    case Kind::suffix:
+      return true;
+    case Kind::regex:
+      return regex_.may_match_after(cat(directory, "/"));
   }
   return true;
 }

@@ -23,7 +23,7 @@ class PathPattern {
  private:
   enum class Kind { exact, prefix, suffix, regex };
   Kind kind_ = Kind::exact;
-  std::string text_;    // what exact, prefix and suffix compare with
+  std::string text_;  // what exact, prefix and suffix compare with
   IgnoreRegex regex_;
 };
 

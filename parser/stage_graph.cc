@@ -18,7 +18,7 @@ std::optional<long> parse_index(std::string_view text) {
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (text.empty() || stop != end || error == std::errc::invalid_argument) return std::nullopt;
-  return error == std::errc() ? value : -1;   // a number too large is no stage's either
+  return error == std::errc() ? value : -1;  // a number too large is no stage's either
 }
 
 void insert_sorted(std::vector<std::size_t>& set, std::size_t value) {
@@ -54,7 +54,8 @@ StageGraph::StageGraph(const Dockerfile& file, const std::vector<std::string>& e
     const FromInstruction& from = file.stages[i].from_body();
     from_lines_.push_back(file.stages[i].from.where);
     // FROM sees earlier stages only, and compares letter by letter (FROM-2, FROM-3).
-    if (const auto base = by_name_.find(expanded_bases.at(i)); base != by_name_.end()) edges_[i].base = base->second;
+    if (const auto base = by_name_.find(expanded_bases.at(i)); base != by_name_.end())
+      edges_[i].base = base->second;
     if (!from.stage_name) continue;
     names_[i] = *from.stage_name;
     by_name_[names_[i]] = i;
@@ -84,12 +85,13 @@ void StageGraph::refuse_variable(const Use& use) {
   const auto dollar = use.name.find('$');
   if (use.is_mount || dollar == std::string::npos || dollar + 1 == use.name.size()) return;
   throw SyntaxError(
-      "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a "
+      "variable expansion is not supported for --from, define a new stage with FROM using ARG from global "
+      "scope as a "
       "workaround");
 }
 
 void StageGraph::note_misuse(std::size_t user, SyntaxError error, const SourceRange& where) {
-  if (misuse_[user]) return;   // the first one is enough
+  if (misuse_[user]) return;  // the first one is enough
   error.locate(where);
   misuse_[user] = std::move(error);
 }
@@ -113,11 +115,14 @@ std::optional<std::size_t> StageGraph::resolve(const Use& use) const {
   return found == by_name_.end() ? std::nullopt : std::optional(found->second);
 }
 
-std::string StageGraph::describe(std::size_t stage) const { return names_[stage].empty() ? cat(stage) : names_[stage]; }
+std::string StageGraph::describe(std::size_t stage) const {
+  return names_[stage].empty() ? cat(stage) : names_[stage];
+}
 
 SyntaxError StageGraph::later_stage(const Use& use, std::size_t user, std::size_t needed) const {
   if (use.is_mount) {
-    return SyntaxError(cat("cannot mount from stage \"", describe(needed), "\" to \"", printable(use.mount_target),
+    return SyntaxError(cat("cannot mount from stage \"", describe(needed), "\" to \"",
+                           printable(use.mount_target),
                            "\", stage needs to be defined before current command"));
   }
   return SyntaxError(cat("cannot copy from stage \"", describe(needed),
@@ -138,7 +143,7 @@ void StageGraph::check_cycles() const {
   };
   const auto edge = [this](std::size_t stage, std::size_t i) -> std::optional<std::size_t> {
     const StageEdges& edges = edges_[stage];
-    if (i == 0) return edges.base ? edges.base : std::optional(stage);   // itself stands for "none"
+    if (i == 0) return edges.base ? edges.base : std::optional(stage);  // itself stands for "none"
     return i <= edges.copies_from.size() ? std::optional(edges.copies_from[i - 1]) : std::nullopt;
   };
   for (std::size_t start = 0; start < size(); ++start) {
@@ -213,6 +218,8 @@ std::vector<std::size_t> StageGraph::reachable(std::size_t target) const {
   return out;
 }
 
-void StageGraph::add_edge(std::size_t user, std::size_t needed) { insert_sorted(edges_.at(user).copies_from, needed); }
+void StageGraph::add_edge(std::size_t user, std::size_t needed) {
+  insert_sorted(edges_.at(user).copies_from, needed);
+}
 
 }  // namespace imgbuild::parser

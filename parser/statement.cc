@@ -10,7 +10,7 @@ namespace imgbuild::parser {
 
 namespace {
 
-constexpr std::string_view kBlanks = "\t\v\f\r ";   // PAR-40
+constexpr std::string_view kBlanks = "\t\v\f\r ";  // PAR-40
 
 std::optional<Keyword> find_keyword(std::string_view word) {
   const auto& names = keyword_names();
@@ -27,12 +27,15 @@ bool takes_json(Keyword keyword) {
     case Keyword::entrypoint:
     case Keyword::run:
     case Keyword::shell:
-    case Keyword::volume: return true;
-    default: return false;
+    case Keyword::volume:
+      return true;
+    default:
+      return false;
   }
 }
 
-/// Takes one flag off the start of `text`, its quotes and escapes removed. The escape is always a backslash here.
+/// Takes one flag off the start of `text`, its quotes and escapes removed. The escape is always a backslash
+/// here.
 std::string take_flag(std::string_view& text) {
   std::string flag;
   char quote = '\0';
@@ -70,8 +73,8 @@ void take_flags(std::string_view& rest, std::vector<std::string>& flags) {
 const std::vector<std::string>& keyword_names() {
   // In the order of the enumerators.
   static const std::vector<std::string> names = {
-      "ADD",   "ARG",         "CMD",        "COPY",    "ENTRYPOINT", "ENV",   "EXPOSE",     "FROM", "HEALTHCHECK",
-      "LABEL", "MAINTAINER",  "ONBUILD",    "RUN",     "SHELL",      "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"};
+      "ADD",   "ARG",        "CMD",     "COPY", "ENTRYPOINT", "ENV",        "EXPOSE", "FROM",   "HEALTHCHECK",
+      "LABEL", "MAINTAINER", "ONBUILD", "RUN",  "SHELL",      "STOPSIGNAL", "USER",   "VOLUME", "WORKDIR"};
   return names;
 }
 

@@ -8,17 +8,33 @@
 namespace imgbuild::parser {
 
 enum class Keyword {
-  add, arg, cmd, copy, entrypoint, env, expose, from, healthcheck, label, maintainer, onbuild, run, shell, stopsignal,
-  user, volume, workdir,
+  add,
+  arg,
+  cmd,
+  copy,
+  entrypoint,
+  env,
+  expose,
+  from,
+  healthcheck,
+  label,
+  maintainer,
+  onbuild,
+  run,
+  shell,
+  stopsignal,
+  user,
+  volume,
+  workdir,
 };
 
 /// An instruction split into its parts, the arguments not yet read (PAR-40…43).
 struct Statement {
-  std::string text;                  ///< the whole logical line
-  std::string word;                  ///< the keyword as written
-  std::optional<Keyword> keyword;    ///< nothing: unknown
-  std::vector<std::string> flags;    ///< `--…` words, quotes removed
-  std::string rest;                  ///< trimmed
+  std::string text;                ///< the whole logical line
+  std::string word;                ///< the keyword as written
+  std::optional<Keyword> keyword;  ///< nothing: unknown
+  std::vector<std::string> flags;  ///< `--…` words, quotes removed
+  std::string rest;                ///< trimmed
   /// The arguments, if they are given in JSON form and the instruction takes that (PAR-61).
   std::optional<std::vector<std::string>> json;
 };

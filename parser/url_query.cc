@@ -38,7 +38,8 @@ std::map<std::string, std::vector<std::string>> parse_query(std::string_view que
   for (const std::string_view pair : split(query, '&')) {
     if (pair.empty()) continue;
     const auto equals = pair.find('=');
-    const std::string_view value = equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
+    const std::string_view value =
+        equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
     out[decode(pair.substr(0, equals))].push_back(decode(value));
   }
   return out;

@@ -31,8 +31,8 @@ std::optional<std::uint64_t> parse_memory_size(std::string_view text) noexcept {
   if (unit.starts_with(' ')) unit.remove_prefix(1);
 
   double value = 0;
-  const auto [stop, error] = std::from_chars(number.data(), number.data() + number.size(), value,
-                                             std::chars_format::fixed);
+  const auto [stop, error] =
+      std::from_chars(number.data(), number.data() + number.size(), value, std::chars_format::fixed);
   if (number.empty() || error != std::errc() || stop != number.data() + number.size()) return std::nullopt;
 
   constexpr std::string_view kUnits = "bkmgtp";
@@ -41,7 +41,8 @@ std::optional<std::uint64_t> parse_memory_size(std::string_view text) noexcept {
     const auto power = kUnits.find(letter);
     if (power == std::string_view::npos) return std::nullopt;
     unit.remove_prefix(1);
-    const bool may_follow = power > 0 && (unit.empty() || equal_ignoring_case(unit, "b") || equal_ignoring_case(unit, "ib"));
+    const bool may_follow =
+        power > 0 && (unit.empty() || equal_ignoring_case(unit, "b") || equal_ignoring_case(unit, "ib"));
     if (!may_follow && !unit.empty()) return std::nullopt;
     for (std::size_t i = 0; i < power; ++i) value *= 1024;
   }

@@ -12,9 +12,9 @@ namespace imgbuild::parser {
 
 namespace {
 
-constexpr char32_t kAnyCharacter = 0xFFFFFFFF;   // no character decodes to it
+constexpr char32_t kAnyCharacter = 0xFFFFFFFF;  // no character decodes to it
 constexpr std::uint64_t kMaxSteps = 1u << 28;
-constexpr std::size_t kMaxOutputBytes = 1u << 20;   // NET-26: one word
+constexpr std::size_t kMaxOutputBytes = 1u << 20;  // NET-26: one word
 
 struct Span {
   std::size_t begin = 0;
@@ -28,8 +28,8 @@ void append_limited(std::string& out, std::string_view text) {
 
 bool is_name_character(char32_t value) { return is_letter(value) || is_digit(value) || value == '_'; }
 
-/// Length of the group reference at the start of `text` (a `$` and what belongs to it), 0 if it is a plain `$`.
-/// `name` becomes the group's name.
+/// Length of the group reference at the start of `text` (a `$` and what belongs to it), 0 if it is a plain
+/// `$`. `name` becomes the group's name.
 std::size_t group_reference(std::string_view text, std::string_view& name) {
   const bool braced = text.size() > 1 && text[1] == '{';
   const std::size_t start = braced ? 2 : 1;
@@ -66,8 +66,9 @@ void append_template(std::string& out, std::string_view replacement, std::string
 
 }  // namespace
 
-/// Finds the segments in one text. The chain of earliest matches decides whether there is a match at all, because
-/// whatever can follow a later occurrence of a segment can follow an earlier one too; so nothing is ever retried.
+/// Finds the segments in one text. The chain of earliest matches decides whether there is a match at all,
+/// because whatever can follow a later occurrence of a segment can follow an earlier one too; so nothing is
+/// ever retried.
 class WordPattern::Matcher {
  public:
   Matcher(const Segments& segments, std::u32string_view text) : segments_(segments), text_(text) {}
@@ -183,7 +184,7 @@ std::string WordPattern::replace_all(std::string_view value, std::string_view re
   const std::u32string_view all = text;
   Matcher matcher(segments_, all);
   std::string out;
-  std::size_t copied = 0;   // everything before this is in `out`
+  std::size_t copied = 0;  // everything before this is in `out`
   std::optional<std::size_t> previous_end;
   for (std::size_t from = 0; from <= all.size();) {
     const auto match = matcher.find(from);

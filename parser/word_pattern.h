@@ -6,9 +6,10 @@
 
 namespace imgbuild::parser {
 
-/// A pattern of `${v#p}`, `${v%p}` and `${v/p/r}` (VAR-37): `*` any run, `?` one character, `\*`, `\?`, `\\`, `\}`,
-/// `\/` literal, everything else literal. Matching costs about the length of the text; a pattern for which that
-/// cannot be promised (many `?` repeated over a long text) is given up with a SyntaxError.
+/// A pattern of `${v#p}`, `${v%p}` and `${v/p/r}` (VAR-37): `*` any run, `?` one character, `\*`, `\?`, `\\`,
+/// `\}`,
+/// `\/` literal, everything else literal. Matching costs about the length of the text; a pattern for which
+/// that cannot be promised (many `?` repeated over a long text) is given up with a SyntaxError.
 class WordPattern {
  public:
   /// Throws SyntaxError for any other escape.
@@ -20,7 +21,8 @@ class WordPattern {
   std::string without_suffix(std::string_view value, bool longest) const;
   /// The leftmost, longest match replaced by `replacement` as it stands (VAR-35).
   std::string replace_first(std::string_view value, std::string_view replacement) const;
-  /// Every match replaced; `$name` in `replacement` are group references, of which only `$0` has a value (VAR-38).
+  /// Every match replaced; `$name` in `replacement` are group references, of which only `$0` has a value
+  /// (VAR-38).
   std::string replace_all(std::string_view value, std::string_view replacement) const;
 
  private:
@@ -29,7 +31,7 @@ class WordPattern {
   using Segments = std::vector<Segment>;
   class Matcher;
 
-  Segments segments_;   // one more than there are stars
+  Segments segments_;  // one more than there are stars
 };
 
 }  // namespace imgbuild::parser

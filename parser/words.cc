@@ -11,8 +11,8 @@ namespace imgbuild::parser {
 
 namespace {
 
-constexpr std::size_t kMaxWordBytes = 1u << 20;   // NET-26
-constexpr int kMaxNesting = 32;                   // NET-26
+constexpr std::size_t kMaxWordBytes = 1u << 20;  // NET-26
+constexpr int kMaxNesting = 32;                  // NET-26
 
 constexpr bool is_special_parameter(char c) {
   return std::string_view("@*#?-$!0").find(c) != std::string_view::npos;
@@ -52,7 +52,8 @@ class Output {
 
  private:
   void grow(std::string_view text) {
-    if (text_.size() + text.size() > kMaxWordBytes) throw SyntaxError("the expanded word is longer than 1 MiB");
+    if (text_.size() + text.size() > kMaxWordBytes)
+      throw SyntaxError("the expanded word is longer than 1 MiB");
     text_ += text;
   }
   void end_word() {
@@ -70,11 +71,12 @@ class Expander {
  public:
   struct Mode {
     char escape = '\\';
-    bool quotes = true;   // quotes mean something (not in heredoc bodies)
+    bool quotes = true;  // quotes mean something (not in heredoc bodies)
     bool split = false;
   };
 
-  Expander(std::string_view word, const VariableLookup& lookup, Mode mode) : rest_(word), lookup_(lookup), mode_(mode) {}
+  Expander(std::string_view word, const VariableLookup& lookup, Mode mode)
+      : rest_(word), lookup_(lookup), mode_(mode) {}
 
   Output run() {
     Output out(mode_.split);
@@ -94,8 +96,8 @@ class Expander {
     return taken;
   }
 
-  /// Expands up to `stop` (consumed), or to the end if `stop` is NUL. With `keep_escapes` the escapes stay for the
-  /// pattern stage (VAR-37).
+  /// Expands up to `stop` (consumed), or to the end if `stop` is NUL. With `keep_escapes` the escapes stay
+  /// for the pattern stage (VAR-37).
   void scan_until(char stop, bool keep_escapes, Output& out) {
     const bool outer = std::exchange(keep_escapes_, keep_escapes);
     while (!at_end()) {
@@ -124,7 +126,7 @@ class Expander {
   void escaped(Output& out) {
     const std::string_view escape = take();
     if (keep_escapes_) out.add_protected(escape);
-    if (!at_end()) out.add_protected(take());   // a lone escape at the end disappears (VAR-20)
+    if (!at_end()) out.add_protected(take());  // a lone escape at the end disappears (VAR-20)
   }
 
   std::string single_quoted() {
@@ -155,7 +157,7 @@ class Expander {
       if (c == mode_.escape) {
         if (keep_escapes_) out.add(text);
         if (at_end()) continue;
-        if (peek() == '"' || peek() == '$' || peek() == mode_.escape) text = take();   // VAR-22
+        if (peek() == '"' || peek() == '$' || peek() == mode_.escape) text = take();  // VAR-22
       }
       out.add(text);
     }
@@ -191,7 +193,8 @@ class Expander {
     }
     const char operation = modifier.back();
     if (modifier.size() == (empty_is_unset ? 2u : 1u)) {
-      if (operation == '-' || operation == '+' || operation == '?') return defaulted(name, operation, empty_is_unset);
+      if (operation == '-' || operation == '+' || operation == '?')
+        return defaulted(name, operation, empty_is_unset);
       if (!empty_is_unset && (operation == '#' || operation == '%')) return trimmed(name, operation);
     }
     unsupported(modifier);
@@ -201,8 +204,8 @@ class Expander {
     throw SyntaxError(cat("unsupported modifier (", modifier, ") in substitution"));
   }
 
-  /// The part of a `${…}` that ends at `stop`. Whatever goes wrong in it, running into the end of the word is the
-  /// mistake worth telling.
+  /// The part of a `${…}` that ends at `stop`. Whatever goes wrong in it, running into the end of the word is
+  /// the mistake worth telling.
   std::string part(char stop, bool keep_escapes, const char* missing) {
     Output out(false);
     try {
@@ -219,9 +222,12 @@ class Expander {
     const auto value = value_of(name);
     const bool missing = !value || (empty_is_unset && value->empty());
     switch (operation) {
-      case '-': return missing ? word : *value;
-      case '+': return missing ? std::string() : word;
-      default: break;
+      case '-':
+        return missing ? word : *value;
+      case '+':
+        return missing ? std::string() : word;
+      default:
+        break;
     }
     if (!missing) return *value;
     const char* reason = value ? "is not allowed to be empty" : "is not allowed to be unset";
@@ -234,7 +240,8 @@ class Expander {
     const bool longest = !pattern.empty() && pattern.front() == operation;
     if (longest) pattern.erase(0, 1);
     const WordPattern compiled(pattern);
-    return operation == '#' ? compiled.without_prefix(value, longest) : compiled.without_suffix(value, longest);
+    return operation == '#' ? compiled.without_prefix(value, longest)
+                            : compiled.without_suffix(value, longest);
   }
 
   std::string replaced(const std::string& name) {
@@ -257,7 +264,8 @@ class Expander {
         digits_only = is_digit(point.value);
         if (is_special_parameter(peek()) && !digits_only) return std::string(take());
       }
-      const bool belongs = is_digit(point.value) || (!digits_only && (is_letter(point.value) || point.value == '_'));
+      const bool belongs =
+          is_digit(point.value) || (!digits_only && (is_letter(point.value) || point.value == '_'));
       if (!belongs) break;
       name += take();
     }
@@ -290,7 +298,8 @@ std::string quoted(std::string_view text) {
 }
 
 template <typename Result>
-Result expand(std::string_view word, const VariableLookup& lookup, Expander::Mode mode, Result (*finish)(Output&)) {
+Result expand(std::string_view word, const VariableLookup& lookup, Expander::Mode mode,
+              Result (*finish)(Output&)) {
   Expander expander(word, lookup, mode);
   try {
     Output out = expander.run();

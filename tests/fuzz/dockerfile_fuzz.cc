@@ -50,7 +50,8 @@ void check_graph(const Dockerfile& file) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const auto source = std::make_shared<const SourceText>("Dockerfile", std::string(reinterpret_cast<const char*>(data), size));
+  const auto source = std::make_shared<const SourceText>(
+      "Dockerfile", std::string(reinterpret_cast<const char*>(data), size));
   const int line_count = source->line_count();
   try {
     const Dockerfile file = parse_dockerfile(source);

@@ -25,7 +25,7 @@ void check_walk(const IgnoreMatcher& matcher, std::string_view path) {
     const std::string_view step = path.substr(0, at);
     state = matcher.enter(state, step);
     require(state.rule() < static_cast<int>(matcher.patterns().size()));
-    require(!skipped || state.ignored());   // nothing kept below what a walk may skip
+    require(!skipped || state.ignored());  // nothing kept below what a walk may skip
     skipped = skipped || !matcher.may_hold_kept(state, step);
   }
   require(state.ignored() == matcher.ignores(path));

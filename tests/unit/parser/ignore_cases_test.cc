@@ -55,8 +55,8 @@ std::string parent_of(const std::string& path) {
   return slash == std::string::npos ? "" : path.substr(0, slash);
 }
 
-/// What a build would send: follows the wanted paths through links (relative, at the top of the tree, as the cases
-/// have them) and keeps what they name with everything below.
+/// What a build would send: follows the wanted paths through links (relative, at the top of the tree, as the
+/// cases have them) and keeps what they name with everything below.
 std::set<std::string> wanted_paths(const Tree& tree, const json& follow) {
   std::set<std::string> wanted;
   for (std::string pattern : follow) {
@@ -79,13 +79,14 @@ bool is_wanted(const std::set<std::string>& wanted, std::string path) {
   return false;
 }
 
-/// Walks as a build context does: states go down, directories without kept content are skipped unseen, and an ignored
-/// directory comes along when something below it is kept (IGN-17).
+/// Walks as a build context does: states go down, directories without kept content are skipped unseen, and an
+/// ignored directory comes along when something below it is kept (IGN-17).
 class Walk {
  public:
   Walk(const Tree& tree, const IgnoreMatcher& matcher) : tree_(tree), matcher_(matcher) {}
 
-  void run(const std::string& directory, const IgnoreMatcher::State& state, const std::set<std::string>* wanted) {
+  void run(const std::string& directory, const IgnoreMatcher::State& state,
+           const std::set<std::string>* wanted) {
     for (const auto& [path, node] : tree_) {
       if (parent_of(path) != directory) continue;
       const IgnoreMatcher::State own = matcher_.enter(state, path);
@@ -127,12 +128,14 @@ TEST_CASE("every ignore file case reads and decides as listed") {
     CAPTURE(id);
     ++run;
     if (test.contains("error")) {
-      CHECK_THROWS_WITH_AS(matcher_of(test), doctest::Contains(test["error"].get<std::string>().c_str()), SyntaxError);
+      CHECK_THROWS_WITH_AS(matcher_of(test), doctest::Contains(test["error"].get<std::string>().c_str()),
+                           SyntaxError);
       continue;
     }
     const IgnoreMatcher matcher = matcher_of(test);
     json patterns = json::array();
-    for (const auto& pattern : matcher.patterns()) patterns.push_back((pattern.negated ? "!" : "") + pattern.text);
+    for (const auto& pattern : matcher.patterns())
+      patterns.push_back((pattern.negated ? "!" : "") + pattern.text);
     CHECK(patterns == test["patterns"]);
     for (const auto& path : test["paths"]) {
       CAPTURE(path.dump());

@@ -57,7 +57,7 @@ TEST_CASE("classes are those of a regular expression, quirks included") {
   CHECK(ignores("[\\d]", "7"));
   CHECK(ignores("[^a]b", "/b"));
   CHECK(ignores("[é-ü]", "ö"));
-  CHECK(ignores("a[*]b", "a[^/]b"));   // by then it reads: any run of `[`, `^` and `/`, then `]b`
+  CHECK(ignores("a[*]b", "a[^/]b"));  // by then it reads: any run of `[`, `^` and `/`, then `]b`
   CHECK_FALSE(ignores("a[*]b", "a*b"));
   CHECK_THROWS_AS(matcher("[z-a]\n"), SyntaxError);
   CHECK_THROWS_AS(matcher("[[:nope:]]\n"), SyntaxError);

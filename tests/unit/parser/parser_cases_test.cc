@@ -186,16 +186,18 @@ json file_json(const Dockerfile& file) {
   for (const auto& stage : file.stages) out["stages"].push_back(stage_json(stage));
   if (file.check) out["check"] = *file.check;
   if (file.syntax) {
-    out["syntax"] = {{"ref", file.syntax->reference}, {"cmdline", file.syntax->command_line}, {"line", file.syntax->line}};
+    out["syntax"] = {
+        {"ref", file.syntax->reference}, {"cmdline", file.syntax->command_line}, {"line", file.syntax->line}};
   }
   for (const auto& warning : file.warnings) {
-    if (warning.rule == "NoEmptyContinuation") out["emptyContinuationWarnings"].push_back(warning.where.first_line);
+    if (warning.rule == "NoEmptyContinuation")
+      out["emptyContinuationWarnings"].push_back(warning.where.first_line);
   }
   return out;
 }
 
-/// The messages of the cases, reduced to what ours must say as well; the line is in the range, and suggestions are
-/// notes.
+/// The messages of the cases, reduced to what ours must say as well; the line is in the range, and
+/// suggestions are notes.
 std::string core_of(std::string message) {
   if (message.starts_with("dockerfile parse error on line ")) message.erase(0, message.find(": ") + 2);
   if (const auto hint = message.find(" (did you mean "); hint != std::string::npos) message.erase(hint);
@@ -219,11 +221,13 @@ bool mentions(const Error& error, const std::string& word) {
   return word.empty();
 }
 
-/// The reference counts the lines of directive errors from 0, and gives 0 for an empty file (PAR-14); we count from 1.
+/// The reference counts the lines of directive errors from 0, and gives 0 for an empty file (PAR-14); we
+/// count from 1.
 json expected_lines(const json& test) {
   const json& lines = test["error"]["lines"];
   const std::string message = test["error"]["message"];
-  const bool directive = message.find("parser directive") != std::string::npos || message.starts_with("invalid escape token");
+  const bool directive =
+      message.find("parser directive") != std::string::npos || message.starts_with("invalid escape token");
   if (directive) return {lines[0].get<int>() + 1, lines[1].get<int>() + 1};
   return lines;
 }
@@ -232,9 +236,10 @@ void check_error(const json& test, const Error& error) {
   const std::string expected = test["error"]["message"];
   REQUIRE(error.where());
   CHECK(lines_of(*error.where()) == expected_lines(test));
-  const bool empty_file = test["dockerfile"] == "";   // PAR-2 gives it a text of its own
+  const bool empty_file = test["dockerfile"] == "";  // PAR-2 gives it a text of its own
   const std::string core = empty_file ? "the Dockerfile cannot be empty" : core_of(expected);
-  CHECK_MESSAGE(error.message().find(core) != std::string::npos, error.message() << " does not say: " << core);
+  CHECK_MESSAGE(error.message().find(core) != std::string::npos, error.message()
+                                                                     << " does not say: " << core);
   CHECK(mentions(error, suggestion_of(expected)));
 }
 
@@ -267,15 +272,18 @@ TEST_CASE("every parser case gives the tree or the error it lists") {
     const std::string id = test["id"];
     CAPTURE(id);
     ++run;
-    const auto source = std::make_shared<const SourceText>("Dockerfile", test["dockerfile"].get<std::string>());
+    const auto source =
+        std::make_shared<const SourceText>("Dockerfile", test["dockerfile"].get<std::string>());
     try {
       json actual = file_json(parse_dockerfile(source));
-      CHECK_MESSAGE(!test.contains("error"), id << " should fail with " << test.value("error", json()).dump());
+      CHECK_MESSAGE(!test.contains("error"),
+                    id << " should fail with " << test.value("error", json()).dump());
       if (test.contains("error")) continue;
       json expected = test;
       for (const char* key : {"id", "group", "note", "dockerfile"}) expected.erase(key);
       unify_mount_errors(actual, expected);
-      CHECK_MESSAGE(actual == expected, id << "\n got      " << actual.dump() << "\n expected " << expected.dump());
+      CHECK_MESSAGE(actual == expected,
+                    id << "\n got      " << actual.dump() << "\n expected " << expected.dump());
     } catch (const Error& error) {
       CHECK_MESSAGE(test.contains("error"), id << " should parse, but: " << error.message());
       if (test.contains("error")) check_error(test, error);

@@ -53,7 +53,8 @@ std::string repeated(std::string_view text, std::size_t times) {
 TEST_CASE("a misspelled keyword or flag brings a suggestion as a note, in the letter case of the user") {
   CHECK(failure_of("FROM scratch\nCOYP a b\n").notes == std::vector<std::string>{"did you mean COPY?"});
   CHECK(failure_of("FROM scratch\ncoyp a b\n").notes == std::vector<std::string>{"did you mean copy?"});
-  CHECK(failure_of("FROM scratch\nCOPY --chwon=1 a b\n").notes == std::vector<std::string>{"did you mean --chown?"});
+  CHECK(failure_of("FROM scratch\nCOPY --chwon=1 a b\n").notes ==
+        std::vector<std::string>{"did you mean --chown?"});
   CHECK(failure_of("FROM scratch\nXYZZYX a b\n").notes.empty());
 }
 
@@ -80,7 +81,7 @@ TEST_CASE("a mistake in one word of a one-line instruction is pointed at") {
   CHECK(columns("FROM scratch AS 9x\n") == Columns(17, 19));
   CHECK(columns("FROM scratch\nENV A=1 B\n") == Columns(9, 10));
   CHECK(columns("FROM scratch\nRUN --network=foo ls\n") == Columns(15, 18));
-  CHECK(columns("FROM scratch\nCOPY --link --link a b\n") == Columns(0, 0));   // which of the two?
+  CHECK(columns("FROM scratch\nCOPY --link --link a b\n") == Columns(0, 0));  // which of the two?
   CHECK(columns("FROM scratch\nCOPY \\\n --bogus a b\n") == Columns(0, 0));
 }
 
@@ -119,19 +120,24 @@ TEST_CASE("limits on stages, instructions, here-documents and the whole file hol
   CHECK(failure_of("FROM a\n" + repeated("RUN x\n", 10'000)).first_line == 10'001);
   const std::string kilobyte = std::string(1'023, 'x') + "\n";
   CHECK(parse("FROM a\nRUN <<E\n" + repeated(kilobyte, 8'192) + "E\n").stages.size() == 1);
-  CHECK(failure_of("FROM a\nRUN <<E\n" + repeated(kilobyte, 8'193) + "E\n").message.find("8 MiB") != std::string::npos);
+  CHECK(failure_of("FROM a\nRUN <<E\n" + repeated(kilobyte, 8'193) + "E\n").message.find("8 MiB") !=
+        std::string::npos);
   CHECK(failure_of("FROM a\n" + repeated(kilobyte, 16'384)).message.find("16 MiB") != std::string::npos);
 }
 
 TEST_CASE("large files of every shape stay linear") {
   // A quadratic step anywhere would make these take minutes.
   const std::size_t megabyte = 1u << 20;
-  CHECK(command<RunInstruction>(parse("FROM a\nRUN " + repeated("x \\\n", megabyte / 4) + "y\n")).command.words.size() == 1);
-  CHECK(command<EnvInstruction>(parse("FROM a\nENV " + repeated("A=1 \\\n", megabyte / 6) + "B=2\n")).pairs.size() == megabyte / 6 + 1);
-  CHECK(parse("FROM a\nRUN cat" + repeated(" <<E", 10'000) + "\n" + repeated("E\n", 10'000)).stages.size() == 1);
+  CHECK(command<RunInstruction>(parse("FROM a\nRUN " + repeated("x \\\n", megabyte / 4) + "y\n"))
+            .command.words.size() == 1);
+  CHECK(command<EnvInstruction>(parse("FROM a\nENV " + repeated("A=1 \\\n", megabyte / 6) + "B=2\n"))
+            .pairs.size() == megabyte / 6 + 1);
+  CHECK(parse("FROM a\nRUN cat" + repeated(" <<E", 10'000) + "\n" + repeated("E\n", 10'000)).stages.size() ==
+        1);
   CHECK(parse("FROM a\n" + repeated("RUN <<E\nx\nE\n", 9'000)).stages[0].commands.size() == 9'000);
   CHECK(parse("FROM a\nRUN " + repeated("\"${a:-'\\\n", megabyte / 9) + "\n").stages.size() == 1);
-  CHECK(command<CmdInstruction>(parse("FROM a\nCMD [" + repeated("\"a\",\\\n", megabyte / 6) + "\"b\"]\n")).command.words.size() == megabyte / 6 + 1);
+  CHECK(command<CmdInstruction>(parse("FROM a\nCMD [" + repeated("\"a\",\\\n", megabyte / 6) + "\"b\"]\n"))
+            .command.words.size() == megabyte / 6 + 1);
   CHECK(parse(repeated("# c\n", megabyte / 4) + "FROM a\n").stages.size() == 1);
   CHECK(parse("FROM a\nRUN " + repeated("<<< \\\n", megabyte / 6) + "\n").stages.size() == 1);
 }
@@ -145,7 +151,8 @@ TEST_CASE("a bare RUN or CMD is an empty shell command") {
 }
 
 TEST_CASE("flags may be written over several lines, with quotes and escapes, and end at --") {
-  const Dockerfile file = parse("FROM a\nRUN --mount=type=cache,target=/c \\\n# c\n --network=none --device='a b' -- --x\n");
+  const Dockerfile file =
+      parse("FROM a\nRUN --mount=type=cache,target=/c \\\n# c\n --network=none --device='a b' -- --x\n");
   const auto& run = command<RunInstruction>(file);
   CHECK(run.mounts == std::vector<std::string>{"type=cache,target=/c"});
   CHECK(run.network == "none");
@@ -178,10 +185,12 @@ TEST_CASE("shell constructs with << are here-documents only where the shell woul
     return command<RunInstruction>(parse("FROM a\nRUN " + line + "\nE\nE\n")).command.heredocs.size();
   };
   CHECK(heredocs("cat <<E <<-E") == 2);
-  for (const char* line : {"cat <<\"\" # \\", "a<<E \\", "echo '<<E' \\", "echo \"${x:-\" <<E\"}\" \\", "cat <<<E \\"}) {
+  for (const char* line :
+       {"cat <<\"\" # \\", "a<<E \\", "echo '<<E' \\", "echo \"${x:-\" <<E\"}\" \\", "cat <<<E \\"}) {
     CAPTURE(line);
     // Continued into the next line, so that what follows is no instruction of its own.
-    CHECK(command<RunInstruction>(parse("FROM a\nRUN " + std::string(line) + "\nE\n")).command.heredocs.empty());
+    CHECK(command<RunInstruction>(parse("FROM a\nRUN " + std::string(line) + "\nE\n"))
+              .command.heredocs.empty());
   }
 }
 
@@ -191,7 +200,9 @@ TEST_CASE("COPY refuses a here-document it could not name") {
 }
 
 TEST_CASE("comments above an instruction travel with it and feed descriptions") {
-  const Dockerfile file = parse("# check=skip=all\n\n# A: not this\n# A the first\n# A the second\nARG A\n# x\n#\n  # B no\nARG B\nFROM a\n");
+  const Dockerfile file = parse(
+      "# check=skip=all\n\n# A: not this\n# A the first\n# A the second\nARG A\n# x\n#\n  # B no\nARG "
+      "B\nFROM a\n");
   CHECK(std::get<ArgInstruction>(file.global_args[0].body).args[0].doc == "the first");
   CHECK(file.global_args[0].comments.size() == 4);
   CHECK(std::get<ArgInstruction>(file.global_args[1].body).args[0].doc.empty());
@@ -199,17 +210,23 @@ TEST_CASE("comments above an instruction travel with it and feed descriptions") 
 }
 
 TEST_CASE("a JSON form takes every JSON escape and nothing that JSON forbids") {
-  const auto words = [](const std::string& text) { return command<CmdInstruction>(parse("FROM a\nCMD " + text + "\n")).command; };
-  CHECK(words(R"(["\u00e9\ud83d\ude00\ud83dx","\/\b"])").words == std::vector<std::string>{"é😀\uFFFDx", "/\b"});
-  for (const char* text : {R"(["a)", R"(["a"],)", R"(["\x41"])", R"(["a", tru])", R"([01])", R"([1.])", R"([,"a"])", R"(["\u12"])", "[\"\t\"]", R"([{"a" 1}])"}) {
+  const auto words = [](const std::string& text) {
+    return command<CmdInstruction>(parse("FROM a\nCMD " + text + "\n")).command;
+  };
+  CHECK(words(R"(["\u00e9\ud83d\ude00\ud83dx","\/\b"])").words ==
+        std::vector<std::string>{"é😀\uFFFDx", "/\b"});
+  for (const char* text : {R"(["a)", R"(["a"],)", R"(["\x41"])", R"(["a", tru])", R"([01])", R"([1.])",
+                           R"([,"a"])", R"(["\u12"])", "[\"\t\"]", R"([{"a" 1}])"}) {
     CAPTURE(text);
     CHECK(words(text).shell_form);
   }
   for (const char* text : {R"([1e-5])", R"([{"a":[1,{}]}])", R"([true,false,null])", R"(["a",-0.5])"}) {
     CAPTURE(text);
-    CHECK(failure_of("FROM a\nCMD " + std::string(text) + "\n").message.find("strings only") != std::string::npos);
+    CHECK(failure_of("FROM a\nCMD " + std::string(text) + "\n").message.find("strings only") !=
+          std::string::npos);
   }
-  CHECK(failure_of("FROM a\nCMD " + std::string(100, '[') + "\n").message.find("nested") != std::string::npos);
+  CHECK(failure_of("FROM a\nCMD " + std::string(100, '[') + "\n").message.find("nested") !=
+        std::string::npos);
 }
 
 TEST_CASE("an ONBUILD trigger is one instruction, and its mistakes are shown where it runs") {
@@ -240,12 +257,14 @@ TEST_CASE("ONBUILD finds mistakes in the words of its trigger, but leaves unknow
 }
 
 TEST_CASE("the dump names every part of the tree and lets nothing act on the terminal") {
-  const std::string text = dump(parse(
-      "# syntax=docker/dockerfile:1\nARG V=1\nFROM --platform=linux/arm64 a AS B\nRUN --mount=type=cache,target=/c <<E\nx\x1b\nE\n"
-      "COPY --from=0 --link a b/\nHEALTHCHECK --interval=90s CMD [\"x\"]\nRUN a \\\n\n b\n"));
-  for (const char* part : {"syntax \"docker/dockerfile:1\"", "global arguments", "stage 0", "FROM (line 3)", "platform: \"linux/arm64\"",
-                           "name: \"b\"", "RUN (lines 4-6)", "mount: \"type=cache,target=/c\"", "body: \"x\\x1b\\n\"", "link: yes",
-                           "interval: 1m30s", "warning NoEmptyContinuation"}) {
+  const std::string text =
+      dump(parse("# syntax=docker/dockerfile:1\nARG V=1\nFROM --platform=linux/arm64 a AS B\nRUN "
+                 "--mount=type=cache,target=/c <<E\nx\x1b\nE\n"
+                 "COPY --from=0 --link a b/\nHEALTHCHECK --interval=90s CMD [\"x\"]\nRUN a \\\n\n b\n"));
+  for (const char* part :
+       {"syntax \"docker/dockerfile:1\"", "global arguments", "stage 0", "FROM (line 3)",
+        "platform: \"linux/arm64\"", "name: \"b\"", "RUN (lines 4-6)", "mount: \"type=cache,target=/c\"",
+        "body: \"x\\x1b\\n\"", "link: yes", "interval: 1m30s", "warning NoEmptyContinuation"}) {
     CAPTURE(part);
     CHECK(text.find(part) != std::string::npos);
   }

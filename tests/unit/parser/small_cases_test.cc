@@ -16,7 +16,9 @@ using nlohmann::json;
 
 namespace {
 
-json load_cases(const char* name) { return json::parse(tests::read_test_data(std::string("cases/") + name))["cases"]; }
+json load_cases(const char* name) {
+  return json::parse(tests::read_test_data(std::string("cases/") + name))["cases"];
+}
 
 /// The reason at the end of `failed to process "WORD": REASON`. Control characters do not reach our messages.
 std::string reason_of(const std::string& message, const std::string& word) {
@@ -40,7 +42,8 @@ Expanded expand_case(const json& test) {
     auto expansion = expand_words(word, lookup, escape);
     return {expansion.words, std::move(expansion.unset)};
   }
-  auto expansion = test["mode"] == "heredoc" ? expand_heredoc(word, lookup) : expand_word(word, lookup, escape);
+  auto expansion =
+      test["mode"] == "heredoc" ? expand_heredoc(word, lookup) : expand_word(word, lookup, escape);
   return {expansion.text, std::move(expansion.unset)};
 }
 
@@ -81,7 +84,8 @@ TEST_CASE("every word of the expansion cases expands as listed") {
       const Expanded expanded = expand_case(test);
       CHECK_MESSAGE(!test.contains("error"), id << " should fail");
       if (test.contains("error")) continue;
-      CHECK_MESSAGE(expanded.result == test[test["mode"] == "words" ? "words" : "result"], id << " " << expanded.result.dump());
+      CHECK_MESSAGE(expanded.result == test[test["mode"] == "words" ? "words" : "result"],
+                    id << " " << expanded.result.dump());
       // The splitting cases list no unset names: EXPOSE does not report them.
       if (test["mode"] != "words") CHECK(json(expanded.unset) == test.value("unset", json::array()));
     } catch (const SyntaxError& error) {
@@ -103,14 +107,16 @@ TEST_CASE("every file mode of the chmod cases applies as listed") {
     const std::string id = test["id"];
     CAPTURE(id);
     ++run;
-    const auto initial = static_cast<std::uint32_t>(std::stoul(test["initial"].get<std::string>(), nullptr, 8));
+    const auto initial =
+        static_cast<std::uint32_t>(std::stoul(test["initial"].get<std::string>(), nullptr, 8));
     const std::string text = test["chmod"];
     if (test.contains("error")) {
       CHECK_THROWS_WITH_AS(FileModeChange::parse(text),
                            doctest::Contains(test["error"].get<std::string>().c_str()), SyntaxError);
       continue;
     }
-    const auto expected = static_cast<std::uint32_t>(std::stoul(test["result"].get<std::string>(), nullptr, 8));
+    const auto expected =
+        static_cast<std::uint32_t>(std::stoul(test["result"].get<std::string>(), nullptr, 8));
     CHECK(FileModeChange::parse(text).apply(initial, test.value("dir", false)) == expected);
   }
   CHECK(run == 168);
@@ -124,8 +130,8 @@ TEST_CASE("every git reference case is recognised and read as listed") {
     ++run;
     const std::string ref = test["ref"];
     if (test.contains("error")) {
-      CHECK_THROWS_WITH_AS(parse_git_reference(ref), doctest::Contains(test["error"].get<std::string>().c_str()),
-                           SyntaxError);
+      CHECK_THROWS_WITH_AS(parse_git_reference(ref),
+                           doctest::Contains(test["error"].get<std::string>().c_str()), SyntaxError);
       continue;
     }
     const auto git = parse_git_reference(ref);

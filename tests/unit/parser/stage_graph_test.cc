@@ -25,7 +25,8 @@ StageGraph graph(std::string text) {
 TEST_CASE("edges come from FROM, COPY --from by name or index, and mounts by name") {
   const StageGraph stages = graph(
       "FROM a AS one\nFROM b\nFROM one AS Three\nCOPY --from=1 a b\nCOPY --from=ONE a b\n"
-      "RUN --mount=from=one,target=/x --mount=type=cache,target=/y x\nFROM c\nRUN --mount=from=0,target=/x x\n");
+      "RUN --mount=from=one,target=/x --mount=type=cache,target=/y x\nFROM c\nRUN --mount=from=0,target=/x "
+      "x\n");
   CHECK(stages.edges(2).base == 0u);
   CHECK(stages.edges(2).copies_from == Stages{0, 1});
   CHECK(stages.edges(3).copies_from.empty());
@@ -50,24 +51,28 @@ TEST_CASE("a reference to a later stage fails only where it is needed, with its 
     stages.reachable(0);
     FAIL("accepted");
   } catch (const SyntaxError& error) {
-    CHECK(error.message() == "cannot copy from stage \"late\", it needs to be defined before current stage \"early\"");
+    CHECK(error.message() ==
+          "cannot copy from stage \"late\", it needs to be defined before current stage \"early\"");
     REQUIRE(error.where());
     CHECK(error.where()->first_line == 2);
   }
-  CHECK_THROWS_WITH(graph("FROM a AS e\nRUN --mount=from=late,target=/m x\nFROM a AS late\n").reachable(0),
-                    "cannot mount from stage \"late\" to \"/m\", stage needs to be defined before current command");
+  CHECK_THROWS_WITH(
+      graph("FROM a AS e\nRUN --mount=from=late,target=/m x\nFROM a AS late\n").reachable(0),
+      "cannot mount from stage \"late\" to \"/m\", stage needs to be defined before current command");
 }
 
 TEST_CASE("a variable in COPY --from fails where the stage is needed") {
   const StageGraph stages = graph("FROM a AS x\nCOPY --from=$X a b\nFROM a\n");
   CHECK(stages.reachable(1) == Stages{1});
-  CHECK_THROWS_WITH_AS(stages.reachable(0), doctest::Contains("variable expansion is not supported for --from"), SyntaxError);
+  CHECK_THROWS_WITH_AS(stages.reachable(0),
+                       doctest::Contains("variable expansion is not supported for --from"), SyntaxError);
   CHECK_THROWS_AS(stages.find_copy_source("${X}", 1), SyntaxError);
   CHECK_FALSE(stages.find_copy_source("x$", 1));
 }
 
 TEST_CASE("stages that need themselves are refused, directly or through others") {
-  CHECK_THROWS_WITH_AS(graph("FROM a AS me\nCOPY --from=me a b\n"), "circular dependency detected on stage: me", SyntaxError);
+  CHECK_THROWS_WITH_AS(graph("FROM a AS me\nCOPY --from=me a b\n"),
+                       "circular dependency detected on stage: me", SyntaxError);
   CHECK_THROWS_AS(graph("FROM a\nCOPY --from=0 a b\n"), SyntaxError);
   CHECK_THROWS_AS(graph("FROM a AS me\nRUN --mount=from=ME,target=/x x\n"), SyntaxError);
   CHECK_THROWS_AS(graph("FROM a AS x\nCOPY --from=y a b\nFROM x AS y\nFROM z\n"), SyntaxError);

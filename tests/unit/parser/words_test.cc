@@ -12,7 +12,9 @@ using namespace imgbuild::parser;
 namespace {
 
 std::string expand(std::string_view word, std::string value = {}) {
-  return expand_word(word, [&](std::string_view name) { return name == "V" ? std::optional(value) : std::nullopt; }).text;
+  return expand_word(word,
+                     [&](std::string_view name) { return name == "V" ? std::optional(value) : std::nullopt; })
+      .text;
 }
 
 std::string identity(std::string_view value) { return std::string(value); }
@@ -27,7 +29,8 @@ std::string repeated(std::string_view text, std::size_t times) {
 
 TEST_CASE("nesting is limited and never exhausts the stack") {
   CHECK(expand(repeated("${A:-", 32) + "x" + repeated("}", 32)) == "x");
-  CHECK_THROWS_WITH_AS(expand(repeated("${A:-", 33) + repeated("}", 33)), doctest::Contains("32 deep"), SyntaxError);
+  CHECK_THROWS_WITH_AS(expand(repeated("${A:-", 33) + repeated("}", 33)), doctest::Contains("32 deep"),
+                       SyntaxError);
   CHECK_THROWS_AS(expand(repeated("${A:-", 1'000'000)), SyntaxError);
 }
 
@@ -44,7 +47,8 @@ TEST_CASE("hostile patterns finish") {
   CHECK(expand("${V#" + repeated("*a", 1'000) + "b}", many) == many);
   CHECK(expand("${V//" + repeated("a*", 1'000) + "b/x}", many) == many);
   CHECK(expand("${V%%*b*}", many) == many);
-  CHECK_THROWS_WITH_AS(expand("${V/" + repeated("a?", 5'000) + "b/x}", many), doctest::Contains("too long"), SyntaxError);
+  CHECK_THROWS_WITH_AS(expand("${V/" + repeated("a?", 5'000) + "b/x}", many), doctest::Contains("too long"),
+                       SyntaxError);
 }
 
 TEST_CASE("bytes that are no UTF-8 survive expansion and count as one character") {
@@ -99,7 +103,9 @@ TEST_CASE("durations read and print as Go does") {
 }
 
 TEST_CASE("mount values are expanded, except from") {
-  const auto upper = [](std::string_view value) { return value == "$T" ? std::string("cache") : std::string(value); };
+  const auto upper = [](std::string_view value) {
+    return value == "$T" ? std::string("cache") : std::string(value);
+  };
   const MountOptions mount = parse_mount("type=$T,from=$T,target=$T", upper);
   CHECK(mount.type == MountOptions::Type::cache);
   CHECK(mount.from == "$T");
