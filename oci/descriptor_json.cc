@@ -39,13 +39,25 @@ void write_descriptor(JsonWriter& json, const Descriptor& descriptor) {
   json.end_object();
 }
 
+namespace {
+
+Digest read_digest(const std::string& text) {
+  try {
+    return Digest::parse(text);
+  } catch (const Error& error) {
+    throw IntegrityError(error.message());   // foreign bytes are wrong, not the user's words
+  }
+}
+
+}  // namespace
+
 Descriptor read_descriptor(const JsonValue& json) {
   const JsonValue* digest = json.find("digest");
   const JsonValue* size = json.find("size");
   if (digest == nullptr || size == nullptr) throw IntegrityError("a descriptor without digest or size");
   if (size->as_integer() < 0) throw IntegrityError("a descriptor with a negative size");
   Descriptor out{.media_type = json.string_or_empty("mediaType"),
-                 .digest = Digest::parse(digest->as_string()),
+                 .digest = read_digest(digest->as_string()),
                  .size = static_cast<std::uint64_t>(size->as_integer()),
                  .urls = json.strings("urls"),
                  .annotations = json.string_map("annotations"),

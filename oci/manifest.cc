@@ -35,6 +35,10 @@ std::string check_document(const JsonValue& json, std::string_view expected, std
 std::optional<std::size_t> preference(const Platform& wanted, const Platform& offered, bool allow_fallback) {
   if (wanted.os != offered.os) return std::nullopt;
   if (wanted.os == "windows" && !wanted.os_version.empty() && wanted.os_version != offered.os_version) return std::nullopt;
+  const bool features_known = std::all_of(offered.os_features.begin(), offered.os_features.end(), [&](const auto& feature) {
+    return std::find(wanted.os_features.begin(), wanted.os_features.end(), feature) != wanted.os_features.end();
+  });
+  if (!features_known) return std::nullopt;   // IMG-47
   std::vector<std::pair<std::string, std::string>> order;
   const std::string& variant = wanted.variant;
   if (wanted.architecture == "amd64") {

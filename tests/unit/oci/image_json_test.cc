@@ -91,6 +91,15 @@ TEST_CASE("a config survives the round trip and drops foreign members") {
   CHECK(stripped.serialize().find("ostname") == std::string::npos);
 }
 
+TEST_CASE("a digest is checked before it can become a path") {
+  for (const char* digest : {"sha256:../../etc", "sha256:00", "md5:0", ""}) {
+    CAPTURE(digest);
+    const std::string text = "{\"schemaVersion\":2,\"mediaType\":\"" + std::string(kOciManifest) +
+                             "\",\"config\":{\"digest\":\"" + digest + "\",\"size\":1},\"layers\":[]}";
+    CHECK_THROWS_AS(Manifest::parse(text, kOciManifest), IntegrityError);
+  }
+}
+
 TEST_CASE("a document that is both manifest and index is refused") {
   const std::string both = "{\"schemaVersion\":2,\"mediaType\":\"" + std::string(kOciManifest) + "\",\"manifests\":[],\"layers\":[]}";
   CHECK_THROWS_AS(Manifest::parse(both, kOciManifest), IntegrityError);
@@ -118,6 +127,10 @@ TEST_CASE("the entry of an index is chosen by platform, attestations never") {
   CHECK_FALSE(index.select(Platform::parse("linux/arm64"), false));
   CHECK(index.select(Platform::parse("linux/arm64"), true)->digest == index.manifests[1].digest);
   index.manifests = {entry('4', "linux/amd64")};
+  index.manifests[0].platform->os_features = {"unheard-of"};
+  CHECK_FALSE(index.select(Platform::parse("linux/amd64"), true));
+  index.manifests[0].platform->os_features.clear();
+  CHECK(index.select(Platform::parse("linux/amd64"), true));
   index.manifests[0].annotations["vnd.docker.reference.type"] = "attestation-manifest";
   CHECK_FALSE(index.select(Platform::parse("linux/amd64"), true));
 }
