@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "builder/evaluate_instruction.h"
 #include "builder/evaluation.h"
+#include "builder/front_end.h"
 #include "builder/source_date.h"
 #include "parser/parser.h"
 
@@ -41,6 +42,7 @@ Evaluation::Evaluation(const parser::Dockerfile& file, const EvaluateOptions& op
       proxies_(proxy_variables(build_args_)) {}
 
 void Evaluation::run() {
+  check_front_end(file_, build_args_);
   check_file(file_, linter_);
   const Environment automatic =
       automatic_args(options_.build_platform, options_.target_platform, target_stage_name(file_, options_));
@@ -157,7 +159,8 @@ std::vector<std::string> Evaluation::start_stage(std::size_t number) {
   if (is_replaced(number)) return triggers;
   triggers.swap(planned.config.config.on_build);
   add_default_path(planned.config);
-  for (const auto& [name, value] : Environment::from_entries(planned.config.config.env).variables()) {
+  const Environment image = Environment::from_entries(planned.config.config.env);
+  for (const auto& [name, value] : image.variables()) {
     if (state.env.find(name) == nullptr) state.env.set(name, value);
   }
   return triggers;
