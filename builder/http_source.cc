@@ -1,0 +1,233 @@
+#include "builder/http_source.h"
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <openssl/evp.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/strings.h"
+#include "builder/spool.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+struct FreeContext {
+  void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
+};
+
+/// The checksum a user asked for, computed on the way.
+class ChecksumCheck {
+ public:
+  /// Throws Error unless `wanted` is empty or a known algorithm with hex digits of its length.
+  explicit ChecksumCheck(const std::string& wanted) : wanted_(wanted) {
+    if (wanted.empty()) return;
+    const auto colon = wanted.find(':');
+    if (colon == std::string::npos) throw Error(cat("invalid checksum digest format: \"", printable(wanted), "\""));
+    algorithm_ = wanted.substr(0, colon);
+    const EVP_MD* kind = algorithm_ == "sha256"   ? EVP_sha256()
+                         : algorithm_ == "sha384" ? EVP_sha384()
+                         : algorithm_ == "sha512" ? EVP_sha512()
+                                                  : nullptr;
+    if (kind == nullptr) throw Error(cat("unsupported digest algorithm \"", printable(algorithm_), "\""));
+    const std::string_view hex = std::string_view(wanted).substr(colon + 1);
+    const bool is_hex = hex.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+    if (!is_hex || hex.size() != static_cast<std::size_t>(EVP_MD_get_size(kind)) * 2) {
+      throw Error(cat("invalid checksum digest format: \"", printable(wanted), "\""));
+    }
+    context_.reset(EVP_MD_CTX_new());
+    if (!context_ || EVP_DigestInit_ex(context_.get(), kind, nullptr) != 1) throw std::bad_alloc();
+  }
+
+  void update(std::string_view bytes) {
+    if (context_) EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size());
+  }
+
+  void finish() {
+    if (!context_) return;
+    unsigned char raw[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    EVP_DigestFinal_ex(context_.get(), raw, &size);
+    const std::string actual = cat(algorithm_, ":", to_hex({reinterpret_cast<const char*>(raw), size}));
+    if (actual != wanted_) throw IntegrityError(cat("digest mismatch ", actual, ": ", wanted_));
+  }
+
+ private:
+  std::string wanted_;
+  std::string algorithm_;
+  std::unique_ptr<EVP_MD_CTX, FreeContext> context_;
+};
+
+/// Sets bytes aside and takes their digests.
+class SpoolSink final : public Sink {
+ public:
+  SpoolSink(int directory, const std::string& checksum) : spool_(directory), check_(checksum) {}
+  void write(std::string_view bytes) override {
+    hash_.update(bytes);
+    check_.update(bytes);
+    spool_.write(spool_.reserve(bytes.size()), bytes);
+    size_ += bytes.size();
+  }
+  Digest verified_digest() {
+    check_.finish();
+    return hash_.finish();
+  }
+  std::uint64_t size() const noexcept { return size_; }
+  oci::ContentOpener opener() const { return spool_.opener(0, size_); }
+
+ private:
+  Spool spool_;
+  ChecksumCheck check_;
+  Sha256 hash_;
+  std::uint64_t size_ = 0;
+};
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+std::string decode(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool escape = text[i] == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 &&
+                        hex_value(text[i + 2]) >= 0;
+    if (!escape) {
+      out += text[i];
+      continue;
+    }
+    out += static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
+    i += 2;
+  }
+  return out;
+}
+
+oci::HttpRequest request_for(const std::string& url, const HttpFetchOptions& options) {
+  oci::HttpRequest request{.url = url, .authorization = options.authorization};
+  request.body_limit = options.size_limit;
+  request.global_addresses_only = options.global_addresses_only;
+  request.decode_content = false;   // the file as the server keeps it: published checksums are those of a .tgz itself
+  return request;
+}
+
+oci::HttpResponse send_with_retries(oci::HttpClient& http, const oci::HttpRequest& request, int attempts,
+                                    std::stop_token stop) {
+  for (int left = attempts;; --left) {
+    try {
+      return http.send(request, stop);
+    } catch (const oci::TransferError&) {
+      if (left <= 1) throw;
+    }
+  }
+}
+
+/// One GET into a spool, unless the server says that `known` is still right.
+struct Download {
+  oci::HttpResponse response;
+  std::unique_ptr<SpoolSink> content;   ///< none: not modified
+};
+
+Download download(oci::HttpClient& http, const std::string& url, const HttpFetchOptions& options,
+                  const std::optional<HttpMemoEntry>& known, std::stop_token stop) {
+  Download result;
+  oci::HttpRequest request = request_for(url, options);
+  if (known && !known->etag.empty()) request.headers.add("If-None-Match", known->etag);
+  else if (known && !known->last_modified.empty()) request.headers.add("If-Modified-Since", known->last_modified);
+  request.sink_for = [&](const oci::HttpResponse& response) -> Sink* {
+    if (response.status != 200) return nullptr;
+    result.content = std::make_unique<SpoolSink>(options.spool_directory, options.checksum);
+    return result.content.get();
+  };
+  result.response = send_with_retries(http, request, options.attempts, stop);
+  if (result.response.status == 304 && known) return result;
+  if (result.response.status != 200) {
+    throw RegistryError(cat("invalid response status ", result.response.status, " from ",
+                            oci::HttpUrl::parse(url).safe()));
+  }
+  return result;
+}
+
+/// Bytes that are only downloaded when somebody reads them, since the server said that they did not change.
+class LazyContent {
+ public:
+  LazyContent(oci::HttpClient& http, std::string url, HttpFetchOptions options, HttpMemoEntry known)
+      : http_(http), url_(std::move(url)), options_(std::move(options)), known_(std::move(known)) {}
+
+  std::unique_ptr<Source> open() {
+    const std::lock_guard guard(mutex_);
+    if (!open_) {
+      Download again = download(http_, url_, options_, std::nullopt, {});
+      if (again.content->verified_digest() != known_.digest) {
+        throw IntegrityError(cat(oci::HttpUrl::parse(url_).safe(), " changed during the build"));
+      }
+      open_ = again.content->opener();
+    }
+    return open_();
+  }
+
+ private:
+  oci::HttpClient& http_;
+  const std::string url_;
+  const HttpFetchOptions options_;
+  const HttpMemoEntry known_;
+  std::mutex mutex_;
+  oci::ContentOpener open_;
+};
+
+Timestamp time_of(const std::string& last_modified) {
+  return Timestamp{oci::parse_http_date(last_modified).value_or(0), 0};
+}
+
+}  // namespace
+
+std::string file_name_of_url(std::string_view url) {
+  const std::string path = oci::HttpUrl::parse(url).path();
+  std::string_view last = path;
+  while (last.ends_with('/')) last.remove_suffix(1);
+  last = last.substr(last.rfind('/') + 1);
+  if (last.empty()) return "__unnamed__";
+  const std::string name = decode(last);
+  const bool plain = std::none_of(name.begin(), name.end(), [](char c) {
+    return c == '/' || c == '\\' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+  });
+  if (!plain || name == "." || name == ".." || name.size() > 255) {
+    throw Error(cat("the last part of ", oci::HttpUrl::parse(url).safe(), " cannot be used as a file name"));
+  }
+  return name;
+}
+
+FetchedFile fetch_http(oci::HttpClient& http, const std::string& url, const HttpFetchOptions& options,
+                       std::stop_token stop) {
+  (void)ChecksumCheck(options.checksum);   // wrong ones are refused before anything is asked for
+  FetchedFile file{.name = file_name_of_url(url), .digest = sha256("")};
+  // With a checksum the bytes decide; a memo could only repeat what a server once claimed.
+  const auto known = options.memo != nullptr && options.checksum.empty() ? options.memo->find(url) : std::nullopt;
+  Download got = download(http, url, options, known, stop);
+  if (!got.content && known && got.response.status == 304) {
+    file.last_modified = known->last_modified;
+    file.etag = known->etag;
+    file.digest = known->digest;
+    file.size = known->size;
+    const auto lazy = std::make_shared<LazyContent>(http, url, options, *known);
+    file.open = [lazy] { return lazy->open(); };
+  } else {
+    if (!got.content) got.content = std::make_unique<SpoolSink>(options.spool_directory, options.checksum);
+    file.last_modified = got.response.headers.find("Last-Modified").value_or("");
+    file.etag = got.response.headers.find("ETag").value_or("");
+    file.digest = got.content->verified_digest();
+    file.size = got.content->size();
+    file.open = got.content->opener();
+    const bool revalidable = !file.etag.empty() || !file.last_modified.empty();
+    if (options.memo != nullptr && revalidable) {
+      options.memo->remember(url, {file.etag, file.last_modified, file.digest, file.size});
+    }
+  }
+  file.mtime = time_of(file.last_modified);
+  return file;
+}
+
+}  // namespace imgbuild::builder
