@@ -336,6 +336,8 @@ std::string describe(const FileNode& node) {
 }  // namespace
 
 TEST_CASE("the merged tree is what an overlay of the extracted layers shows") {
+  std::size_t compared = 0;
+  std::size_t hidden = 0;
   for (std::uint32_t seed = 0; seed < 150; ++seed) {
     CAPTURE(seed);
     Random random(seed);
@@ -352,6 +354,10 @@ TEST_CASE("the merged tree is what an overlay of the extracted layers shows") {
     }
     std::map<std::string, DiskNode> merged;
     merge(layers, "", merged);
+    compared += merged.size();
+    for (const auto& disk : disks) {
+      for (const auto& [name, node] : disk->scan()) hidden += node.whiteout() || node.opaque ? 1 : 0;
+    }
     std::string on_disk;
     for (const auto& [name, node] : merged) on_disk += name + " " + describe(node) + "\n";
     std::map<std::string, std::string> in_tree;
@@ -363,6 +369,9 @@ TEST_CASE("the merged tree is what an overlay of the extracted layers shows") {
     for (const auto& [name, text] : in_tree) from_tree += name + " " + text + "\n";
     CHECK(from_tree == on_disk);
   }
+  // The layers were not all trivial.
+  CHECK(compared > 500);
+  CHECK(hidden > 50);
 }
 
 TEST_CASE("a merged tree is written with its bytes, links and times") {
