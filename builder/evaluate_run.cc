@@ -6,6 +6,7 @@
 #include "builder/history.h"
 #include "builder/titles.h"
 #include "parser/heredoc.h"
+#include "parser/key_values.h"
 #include "parser/paths.h"
 
 namespace imgbuild::builder {
@@ -27,6 +28,13 @@ bool has_unusable_name(std::string_view target) {
   if (target.find('\0') != std::string_view::npos) return true;
   const auto names = split(target, '/');
   return std::any_of(names.begin(), names.end(), [](auto name) { return name.size() > 255; });
+}
+
+/// `<<EOF`, `3<<-"E F"`: a here-document and nothing else on the line.
+bool is_lone_marker(std::string_view text) {
+  if (!parser::parse_heredoc_marker(text)) return false;
+  const std::string_view delimiter = text.substr(text.find("<<") + 2);
+  return parser::split_quoted_words(delimiter, '\\').size() == 1;
 }
 
 std::string last_name(std::string_view path) {
@@ -73,7 +81,7 @@ std::vector<std::string> InstructionEvaluator::command_of(const parser::RunInstr
   if (run.command.heredocs.empty() || run.command.words.size() != 1) return with_shell(run.command);
   parser::CommandLine command = run.command;
   std::string& text = command.words[0];
-  if (!parser::parse_heredoc_marker(text)) {
+  if (!is_lone_marker(text)) {
     for (const auto& heredoc : command.heredocs) text += cat("\n", heredoc.data, heredoc.name);
     return with_shell(command);
   }
