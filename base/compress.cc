@@ -26,8 +26,9 @@ int level_of(const Compression& how) {
   const int level = how.level.value_or(gzip ? kDefaultGzipLevel : kDefaultZstdLevel);
   const int most = gzip ? kMaxGzipLevel : kMaxZstdLevel;
   if (level < 0 || level > most) {
-    throw Error(cat("the compression level ", level, " is out of range: ", name_of(how.kind), " has 0 to ", most),
-                ExitCode::usage);
+    throw Error(
+        cat("the compression level ", level, " is out of range: ", name_of(how.kind), " has 0 to ", most),
+        ExitCode::usage);
   }
   return level;
 }
@@ -84,9 +85,12 @@ class LimitedSource final : public Source {
 
 std::unique_ptr<Source> make_unlimited(CompressionKind kind, std::unique_ptr<Source> from) {
   switch (kind) {
-    case CompressionKind::none: return std::make_unique<PlainSource>(std::move(from));
-    case CompressionKind::gzip: return make_gunzip_source(std::move(from));
-    case CompressionKind::zstd: return make_unzstd_source(std::move(from));
+    case CompressionKind::none:
+      return std::make_unique<PlainSource>(std::move(from));
+    case CompressionKind::gzip:
+      return make_gunzip_source(std::move(from));
+    case CompressionKind::zstd:
+      return make_unzstd_source(std::move(from));
   }
   throw Error("unknown compression");
 }
@@ -95,18 +99,24 @@ std::unique_ptr<Source> make_unlimited(CompressionKind kind, std::unique_ptr<Sou
 
 std::string_view name_of(CompressionKind kind) {
   switch (kind) {
-    case CompressionKind::none: return "none";
-    case CompressionKind::gzip: return "gzip";
-    case CompressionKind::zstd: return "zstd";
+    case CompressionKind::none:
+      return "none";
+    case CompressionKind::gzip:
+      return "gzip";
+    case CompressionKind::zstd:
+      return "zstd";
   }
   return "unknown";
 }
 
 std::string codec_identity(const Compression& how) {
   switch (how.kind) {
-    case CompressionKind::none: return "none";
-    case CompressionKind::gzip: return cat("gzip-members-1 libdeflate " LIBDEFLATE_VERSION_STRING " level ", level_of(how));
-    case CompressionKind::zstd: return cat("zstd-frame-1 libzstd ", ZSTD_versionString(), " level ", level_of(how));
+    case CompressionKind::none:
+      return "none";
+    case CompressionKind::gzip:
+      return cat("gzip-members-1 libdeflate " LIBDEFLATE_VERSION_STRING " level ", level_of(how));
+    case CompressionKind::zstd:
+      return cat("zstd-frame-1 libzstd ", ZSTD_versionString(), " level ", level_of(how));
   }
   return "unknown";
 }
@@ -114,9 +124,12 @@ std::string codec_identity(const Compression& how) {
 std::unique_ptr<Sink> make_compressor(const Compression& how, Sink& out, ThreadPool* pool) {
   const std::size_t threads = pool == nullptr ? 1 : std::min(pool->size(), kMaxZstdThreads);
   switch (how.kind) {
-    case CompressionKind::none: return std::make_unique<PassSink>(out);
-    case CompressionKind::gzip: return std::make_unique<GzipSink>(level_of(how), out, pool);
-    case CompressionKind::zstd: return make_zstd_sink(level_of(how), threads, out);
+    case CompressionKind::none:
+      return std::make_unique<PassSink>(out);
+    case CompressionKind::gzip:
+      return std::make_unique<GzipSink>(level_of(how), out, pool);
+    case CompressionKind::zstd:
+      return make_zstd_sink(level_of(how), threads, out);
   }
   throw Error("unknown compression");
 }

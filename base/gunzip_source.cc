@@ -97,14 +97,16 @@ class GunzipSource final : public Source {
     const std::string_view start = in_.look(kFastInput);
     if (start.empty() && any_member_) return false;
     if (!start.starts_with(kMagic)) {
-      throw IntegrityError(any_member_ ? "bytes that are no gzip follow the gzip data" : "the data is not gzip");
+      throw IntegrityError(any_member_ ? "bytes that are no gzip follow the gzip data"
+                                       : "the data is not gzip");
     }
     any_member_ = true;
     std::size_t consumed = 0;
     std::size_t produced = 0;
-    // Damaged, truncated and large members look alike here, so zlib has the last word on anything but success.
-    if (libdeflate_gzip_decompress_ex(fast_.get(), start.data(), start.size(), block_.get(), kFastOutput, &consumed,
-                                      &produced) == LIBDEFLATE_SUCCESS) {
+    // Damaged, truncated and large members look alike here, so zlib has the last word on anything but
+    // success.
+    if (libdeflate_gzip_decompress_ex(fast_.get(), start.data(), start.size(), block_.get(), kFastOutput,
+                                      &consumed, &produced) == LIBDEFLATE_SUCCESS) {
       in_.consume(consumed);
       block_at_ = 0;
       block_size_ = produced;

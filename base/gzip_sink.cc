@@ -14,7 +14,8 @@ namespace {
 constexpr std::size_t kBlockSize = 1 << 20;
 constexpr std::size_t kMinBlockSize = 256 << 10;
 
-constexpr std::string_view kHeader{"\x1f\x8b\x08\0\0\0\0\0\0\xff", 10};  // no name, no time, unknown system (LAY-44)
+constexpr std::string_view kHeader{"\x1f\x8b\x08\0\0\0\0\0\0\xff",
+                                   10};  // no name, no time, unknown system (LAY-44)
 constexpr std::size_t kTrailerSize = 8;
 constexpr std::size_t kMaxStored = 65535;
 constexpr std::size_t kStoredHeaderSize = 5;
@@ -24,13 +25,18 @@ constexpr std::size_t kSamples = 8;
 constexpr std::size_t kSampleSize = 4096;
 constexpr std::size_t kSampleGain = kSampleSize / 50;
 
-/// The canonical empty layer (LAY-34): images are compared by the digest of this blob, so it is what others have.
+/// The canonical empty layer (LAY-34): images are compared by the digest of this blob, so it is what others
+/// have.
 constexpr std::size_t kEmptyLayerSize = 1024;
 constexpr std::string_view kEmptyLayerBlob{
-    "\x1f\x8b\x08\0\0\0\0\0\0\xff\x62\x18\x05\xa3\x60\x14\x8c\x58\0\x08\0\0\xff\xff\x2e\xaf\xb5\xef\0\x04\0\0", 32};
+    "\x1f\x8b\x08\0\0\0\0\0\0\xff\x62\x18\x05\xa3\x60\x14\x8c\x58\0\x08\0\0\xff\xff\x2e\xaf\xb5\xef\0\x04\0"
+    "\0",
+    32};
 
 struct FreeCompressor {
-  void operator()(libdeflate_compressor* compressor) const noexcept { libdeflate_free_compressor(compressor); }
+  void operator()(libdeflate_compressor* compressor) const noexcept {
+    libdeflate_free_compressor(compressor);
+  }
 };
 using Compressor = std::unique_ptr<libdeflate_compressor, FreeCompressor>;
 
@@ -71,8 +77,7 @@ constexpr std::size_t stored_size(std::size_t size) {
 /// One member: up to kBlockSize bytes of input, then the finished member. Used again and again.
 struct GzipSink::Block {
   explicit Block(int deflate_level)
-      : level(deflate_level),
-        input(std::make_unique_for_overwrite<char[]>(kBlockSize)) {}
+      : level(deflate_level), input(std::make_unique_for_overwrite<char[]>(kBlockSize)) {}
 
   const int level;
   std::unique_ptr<char[]> input;
@@ -101,7 +106,8 @@ struct GzipSink::Block {
 
   void compress() {
     if (!output) {
-      output = std::make_unique_for_overwrite<char[]>(kHeader.size() + stored_size(kBlockSize) + kTrailerSize);
+      output =
+          std::make_unique_for_overwrite<char[]>(kHeader.size() + stored_size(kBlockSize) + kTrailerSize);
     }
     char* at = output.get();
     std::memcpy(at, kHeader.data(), kHeader.size());
@@ -109,7 +115,8 @@ struct GzipSink::Block {
     std::size_t packed = 0;
     if (level > 0 && !looks_incompressible()) {
       if (!deflate) deflate = make_deflate(level);
-      packed = libdeflate_deflate_compress(deflate.get(), input.get(), input_size, at, stored_size(input_size));
+      packed =
+          libdeflate_deflate_compress(deflate.get(), input.get(), input_size, at, stored_size(input_size));
     }
     at = packed > 0 ? at + packed : put_stored(at, bytes());
     at = put_u32(at, libdeflate_crc32(0, input.get(), input_size));

@@ -39,7 +39,7 @@ class GzipSink final : public Sink {
   ThreadPool* const pool_;
   const std::size_t max_jobs_;
   std::shared_ptr<Block> current_;
-  std::deque<Job> jobs_;                        ///< in the order of the stream
+  std::deque<Job> jobs_;  ///< in the order of the stream
   std::vector<std::shared_ptr<Block>> spare_;
   bool any_started_ = false;
 };

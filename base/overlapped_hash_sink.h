@@ -11,8 +11,9 @@
 
 namespace imgbuild {
 
-/// A HashSink that hashes on a pool while the bytes go on: the stream is only as slow as the slower of both. Holds
-/// two buffers of 256 KiB at most. May be used from a task of the same pool; without a pool it hashes in place.
+/// A HashSink that hashes on a pool while the bytes go on: the stream is only as slow as the slower of both.
+/// Holds two buffers of 256 KiB at most. May be used from a task of the same pool; without a pool it hashes
+/// in place.
 class OverlappedHashSink final : public Sink {
  public:
   /// `next` must outlive the sink.
@@ -30,7 +31,7 @@ class OverlappedHashSink final : public Sink {
  private:
   struct State {
     Sha256 hash;
-    std::vector<char> bytes;   ///< what the running task hashes
+    std::vector<char> bytes;  ///< what the running task hashes
   };
 
   void hand_over();

@@ -12,8 +12,8 @@
 
 namespace imgbuild {
 
-/// Reads another source on a thread of its own, a few chunks ahead of its reader, so that producing and using the
-/// bytes overlap. Errors of the source reach the reader after the bytes before them.
+/// Reads another source on a thread of its own, a few chunks ahead of its reader, so that producing and using
+/// the bytes overlap. Errors of the source reach the reader after the bytes before them.
 class ReadAheadSource final : public Source {
  public:
   explicit ReadAheadSource(std::unique_ptr<Source> from);
@@ -32,14 +32,14 @@ class ReadAheadSource final : public Source {
   std::unique_ptr<Source> from_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Chunk> ready_;       ///< guarded by mutex_, as all up to `stop_`
+  std::deque<Chunk> ready_;  ///< guarded by mutex_, as all up to `stop_`
   std::vector<Chunk> spare_;
   std::exception_ptr error_;
   bool ended_ = false;
   bool stop_ = false;
-  Chunk current_;                 ///< the reader's
+  Chunk current_;  ///< the reader's
   std::size_t at_ = 0;
-  std::jthread producer_;         ///< last: joined before the rest goes away
+  std::jthread producer_;  ///< last: joined before the rest goes away
 };
 
 }  // namespace imgbuild

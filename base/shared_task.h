@@ -10,9 +10,9 @@
 
 namespace imgbuild {
 
-/// Work given to a pool that whoever waits for it does himself when no worker has begun it. So a task of the pool
-/// may wait for it: no pool can be so busy that nobody makes progress. `work` must own what it touches, since it may
-/// run after everybody lost interest.
+/// Work given to a pool that whoever waits for it does himself when no worker has begun it. So a task of the
+/// pool may wait for it: no pool can be so busy that nobody makes progress. `work` must own what it touches,
+/// since it may run after everybody lost interest.
 class SharedTask {
  public:
   /// Without a pool the work is done by join().

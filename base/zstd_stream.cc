@@ -12,10 +12,10 @@ namespace imgbuild {
 
 namespace {
 
-constexpr int kMaxWindowLog = 23;         // of what we write (LAY-49)
-constexpr int kFirstWideLevel = 20;       // from here on zstd's own choice is wider
-constexpr int kJobSize = 4 << 20;         // explicit: the default depends on nothing we want to depend on (LAY-52)
-constexpr int kMaxReadWindowLog = 27;     // FS-35
+constexpr int kMaxWindowLog = 23;    // of what we write (LAY-49)
+constexpr int kFirstWideLevel = 20;  // from here on zstd's own choice is wider
+constexpr int kJobSize = 4 << 20;    // explicit: the default depends on nothing we want to depend on (LAY-52)
+constexpr int kMaxReadWindowLog = 27;  // FS-35
 constexpr std::uint64_t kMaxSkipped = 16 << 20;
 constexpr std::size_t kSkippableHeaderSize = 8;
 
@@ -96,7 +96,8 @@ class UnzstdSource final : public Source {
       if (ZSTD_isError(left) != 0) fail(left);
       in_.consume(in.pos);
       if (left == 0) inside_frame_ = false;
-      if (bytes.empty() && out.pos == 0 && inside_frame_) throw IntegrityError("the zstd data ends too early");
+      if (bytes.empty() && out.pos == 0 && inside_frame_)
+        throw IntegrityError("the zstd data ends too early");
       if (out.pos > 0) return out.pos;
     }
   }
@@ -119,8 +120,10 @@ class UnzstdSource final : public Source {
       if (start.empty() && any_frame_) return false;
       const std::uint32_t magic = start.size() < 4 ? 0 : u32(start, 0);
       if (magic == ZSTD_MAGICNUMBER) break;
-      if ((magic & ZSTD_MAGIC_SKIPPABLE_MASK) != ZSTD_MAGIC_SKIPPABLE_START || start.size() < kSkippableHeaderSize) {
-        throw IntegrityError(any_frame_ ? "bytes that are no zstd follow the zstd data" : "the data is not zstd");
+      if ((magic & ZSTD_MAGIC_SKIPPABLE_MASK) != ZSTD_MAGIC_SKIPPABLE_START ||
+          start.size() < kSkippableHeaderSize) {
+        throw IntegrityError(any_frame_ ? "bytes that are no zstd follow the zstd data"
+                                        : "the data is not zstd");
       }
       any_frame_ = true;
       const std::uint32_t length = u32(start, 4);
@@ -135,7 +138,8 @@ class UnzstdSource final : public Source {
   void skip(std::uint64_t length) {
     skipped_ += length;
     if (skipped_ > kMaxSkipped) {
-      throw IntegrityError(cat("the zstd data has more than ", human_size(kMaxSkipped), " of skippable frames"));
+      throw IntegrityError(
+          cat("the zstd data has more than ", human_size(kMaxSkipped), " of skippable frames"));
     }
     while (length > 0) {
       const std::string_view bytes = in_.look(1);

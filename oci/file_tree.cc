@@ -50,8 +50,8 @@ std::string_view parent_of(std::string_view path) {
 
 std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
-/// Puts one layer on a tree. Directories on the way to a change are copied once; from then on the copy is ours
-/// and changed in place, which nobody else can see before `apply` returns.
+/// Puts one layer on a tree. Directories on the way to a change are copied once; from then on the copy is
+/// ours and changed in place, which nobody else can see before `apply` returns.
 class Editor {
  public:
   Editor(FileNodePtr root, const DiffId& id, std::uint64_t& next_link_group)
@@ -60,7 +60,8 @@ class Editor {
   }
 
   void apply(const LayerIndex& layer) {
-    // Whiteouts hide lower layers only, wherever they stand (FS-28): done first, they cannot hide anything else.
+    // Whiteouts hide lower layers only, wherever they stand (FS-28): done first, they cannot hide anything
+    // else.
     for (const auto& entry : layer.entries) {
       if (entry.kind == LayerEntry::Kind::whiteout) hide(entry.path);
       if (entry.kind == LayerEntry::Kind::opaque) hide_children(entry.path);
@@ -84,8 +85,8 @@ class Editor {
     return copy;
   }
 
-  /// The child as a directory we may change, made from what is there: a lower directory is kept, anything else
-  /// is replaced by a new directory (FS-22).
+  /// The child as a directory we may change, made from what is there: a lower directory is kept, anything
+  /// else is replaced by a new directory (FS-22).
   FileNode* enter(FileNode& parent, std::string_view name) {
     const auto found = parent.children.lower_bound(name);
     const bool there = found != parent.children.end() && found->first == name;
@@ -103,7 +104,8 @@ class Editor {
     return node;
   }
 
-  /// The directory `path`, ours to change. Layers come in depth-first order, so most of the way is still open.
+  /// The directory `path`, ours to change. Layers come in depth-first order, so most of the way is still
+  /// open.
   FileNode& directory(std::string_view path) {
     while (!is_prefix(open_.back().path, path)) open_.pop_back();
     while (open_.back().path.size() < path.size()) {
@@ -143,11 +145,17 @@ class Editor {
 
   void add(const LayerEntry& entry) {
     switch (entry.kind) {
-      case LayerEntry::Kind::node: return add_node(entry);
-      case LayerEntry::Kind::hard_link: return add_link(entry);
+      case LayerEntry::Kind::node:
+        return add_node(entry);
+      case LayerEntry::Kind::hard_link:
+        return add_link(entry);
       // An extracted layer has a directory around its markers, so the tree has it too.
-      case LayerEntry::Kind::whiteout: (void)directory(parent_of(entry.path)); return;
-      case LayerEntry::Kind::opaque: (void)directory(entry.path); return;
+      case LayerEntry::Kind::whiteout:
+        (void)directory(parent_of(entry.path));
+        return;
+      case LayerEntry::Kind::opaque:
+        (void)directory(entry.path);
+        return;
     }
   }
 
@@ -200,7 +208,7 @@ class Editor {
     }
   }
 
-  std::unordered_set<const FileNode*> ours_;   ///< directories made by this edit; first, own() needs it
+  std::unordered_set<const FileNode*> ours_;  ///< directories made by this edit; first, own() needs it
   std::shared_ptr<FileNode> root_;
   const DiffId& id_;
   std::uint64_t& next_link_group_;

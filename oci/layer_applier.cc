@@ -92,15 +92,16 @@ class Applier {
   void add_file(int parent, const std::string& name, const LayerEntry& entry, TarReader& reader,
                 const TarMember& member) {
     const auto read = [&](std::span<char> buffer) { return reader.read_stored(buffer); };
-    maker_.make_file(parent, name, entry.attributes, entry.path, read, member.sparse ? &member.extents : nullptr);
+    maker_.make_file(parent, name, entry.attributes, entry.path, read,
+                     member.sparse ? &member.extents : nullptr);
   }
 
   void add_hard_link(const LayerEntry& entry) {
     // Two directories at once: the way to the target has its own stack.
     const int target_parent = link_targets_.enter(parent_of(entry.hard_link_target));
     const int parent = parents_.enter(parent_of(entry.path));
-    if (::linkat(target_parent, base_name(entry.hard_link_target).c_str(), parent, base_name(entry.path).c_str(), 0) !=
-        0) {
+    if (::linkat(target_parent, base_name(entry.hard_link_target).c_str(), parent,
+                 base_name(entry.path).c_str(), 0) != 0) {
       throw SystemError(errno, "create hard link", entry.path);
     }
   }
@@ -114,7 +115,8 @@ class Applier {
   }
 
   static void add_whiteout(int fd, const std::string& name, const std::string& path) {
-    if (::mknodat(fd, name.c_str(), S_IFCHR, makedev(0, 0)) != 0) throw SystemError(errno, "create whiteout", path);
+    if (::mknodat(fd, name.c_str(), S_IFCHR, makedev(0, 0)) != 0)
+      throw SystemError(errno, "create whiteout", path);
   }
 
   static void add_whiteouts(int fd, const LayerDirectory& directory, const FileNode& below) {

@@ -16,27 +16,27 @@ namespace imgbuild::oci {
 
 struct ApplyOptions {
   OverlayFlavour flavour = OverlayFlavour::trusted;
-  bool keep_owner = true;      ///< false: nodes belong to who runs this (no rights to change owners)
-  bool make_devices = true;    ///< false: device nodes become empty files and are listed as placeholders
+  bool keep_owner = true;    ///< false: nodes belong to who runs this (no rights to change owners)
+  bool make_devices = true;  ///< false: device nodes become empty files and are listed as placeholders
   TarLimits limits;
 };
 
 struct AppliedLayer {
   LayerIndex index;
-  std::vector<std::string> placeholders;   ///< paths of devices that stand there as empty files (FS-25)
+  std::vector<std::string> placeholders;  ///< paths of devices that stand there as empty files (FS-25)
   std::vector<std::string> warnings;
 };
 
-/// Extracts one layer into `dir` as a lower directory of an overlay (OVL-11): whiteouts become character devices 0:0,
-/// hidden directories get the opaque attribute. `dir` is a fresh private directory nobody else writes to (FS-20); it is
-/// left half-written when this throws, so drop it then. `lower` is what lies below: directories the layer only implies
-/// get their attributes from there (FS-22), and whiteouts of what it does not have are left out.
-/// The source is read to its end. Throws IntegrityError for a malformed layer, SystemError on I/O. Not for two threads
-/// on one `dir`; the umask does not matter.
+/// Extracts one layer into `dir` as a lower directory of an overlay (OVL-11): whiteouts become character
+/// devices 0:0, hidden directories get the opaque attribute. `dir` is a fresh private directory nobody else
+/// writes to (FS-20); it is left half-written when this throws, so drop it then. `lower` is what lies below:
+/// directories the layer only implies get their attributes from there (FS-22), and whiteouts of what it does
+/// not have are left out. The source is read to its end. Throws IntegrityError for a malformed layer,
+/// SystemError on I/O. Not for two threads on one `dir`; the umask does not matter.
 AppliedLayer apply_layer(Source& plain_tar, int dir, const FileTree& lower, const ApplyOptions& options = {});
 
-/// The same for a stored layer, checked against its digest, size and diff ID (LAY-43): when this returns, the directory
-/// holds exactly that layer.
+/// The same for a stored layer, checked against its digest, size and diff ID (LAY-43): when this returns, the
+/// directory holds exactly that layer.
 AppliedLayer apply_layer(const BlobStore& store, const LayerBlob& layer, int dir, const FileTree& lower,
                          const ApplyOptions& options = {});
 
@@ -46,14 +46,14 @@ using NodeOpener = std::function<std::unique_ptr<Source>(const std::string& path
 struct WriteTreeOptions {
   bool keep_owner = false;
   bool write_xattrs = false;
-  bool make_devices = false;                ///< otherwise devices are left out with a warning (EXP-24)
+  bool make_devices = false;  ///< otherwise devices are left out with a warning (EXP-24)
   std::optional<Timestamp> force_mtime;
 };
 
-/// Writes the merged tree at and below `path` of `tree` as plain files into the empty directory `dir`, hard links
-/// included; `dir` itself becomes the root of that part. Returns warnings. Throws Error when a file's bytes are not as
-/// many as the tree says, SystemError on I/O.
-std::vector<std::string> write_tree(const FileTree& tree, std::string_view path, int dir, const NodeOpener& open,
-                                    const WriteTreeOptions& options = {});
+/// Writes the merged tree at and below `path` of `tree` as plain files into the empty directory `dir`, hard
+/// links included; `dir` itself becomes the root of that part. Returns warnings. Throws Error when a file's
+/// bytes are not as many as the tree says, SystemError on I/O.
+std::vector<std::string> write_tree(const FileTree& tree, std::string_view path, int dir,
+                                    const NodeOpener& open, const WriteTreeOptions& options = {});
 
 }  // namespace imgbuild::oci

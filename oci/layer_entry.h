@@ -32,25 +32,25 @@ enum class FileType : std::uint8_t { regular, directory, symlink, char_device, b
 /// The attributes of one inode as an image records it.
 struct FileAttributes {
   FileType type = FileType::regular;
-  std::uint32_t mode = 0;          ///< 07777 bits only
+  std::uint32_t mode = 0;  ///< 07777 bits only
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   Timestamp mtime;
-  std::uint64_t size = 0;          ///< regular files only
-  std::string link_target;         ///< symlinks only, raw bytes
+  std::uint64_t size = 0;   ///< regular files only
+  std::string link_target;  ///< symlinks only, raw bytes
   std::uint32_t device_major = 0;
   std::uint32_t device_minor = 0;
-  std::map<std::string, std::string> xattrs;   ///< raw values; only what layers carry (LAY-19)
+  std::map<std::string, std::string> xattrs;  ///< raw values; only what layers carry (LAY-19)
   bool operator==(const FileAttributes&) const = default;
 };
 
 /// One member of a layer. `path` is relative, without leading or trailing slash, raw bytes.
 struct LayerEntry {
   enum class Kind : std::uint8_t {
-    node,          ///< a file, directory, link or device with `attributes`
-    hard_link,     ///< another name of the earlier entry `hard_link_target` of this layer
-    whiteout,      ///< `path` of the lower layers is gone
-    opaque,        ///< read only: the whole lower content of directory `path` is gone; never written (LAY-27)
+    node,       ///< a file, directory, link or device with `attributes`
+    hard_link,  ///< another name of the earlier entry `hard_link_target` of this layer
+    whiteout,   ///< `path` of the lower layers is gone
+    opaque,     ///< read only: the whole lower content of directory `path` is gone; never written (LAY-27)
   };
   Kind kind = Kind::node;
   std::string path;
@@ -64,7 +64,8 @@ struct LayerEntry {
 /// Opens the bytes of a regular file anew. May be called from any thread, more than once.
 using ContentOpener = std::function<std::unique_ptr<Source>()>;
 
-/// A layer entry together with its bytes, on its way into a layer. `open` is set for regular files with size > 0.
+/// A layer entry together with its bytes, on its way into a layer. `open` is set for regular files with size
+/// > 0.
 struct PendingEntry {
   LayerEntry entry;
   ContentOpener open;

@@ -52,7 +52,9 @@ class Encoder {
   std::string& out_;
 };
 
-[[noreturn]] void fail(std::string_view why) { throw IntegrityError(cat("a stored layer index is damaged: ", why)); }
+[[noreturn]] void fail(std::string_view why) {
+  throw IntegrityError(cat("a stored layer index is damaged: ", why));
+}
 
 class Decoder {
  public:

@@ -8,8 +8,8 @@
 
 namespace imgbuild::oci {
 
-/// What a layer contains, without the file contents: its entries in tar order. Stored beside the layer under its
-/// diff ID, so that nobody has to decompress a layer to know its names.
+/// What a layer contains, without the file contents: its entries in tar order. Stored beside the layer under
+/// its diff ID, so that nobody has to decompress a layer to know its names.
 struct LayerIndex {
   std::vector<LayerEntry> entries;
 

@@ -35,10 +35,10 @@ struct LayerNames::Inode {
 /// A name the layer itself gave a meaning.
 struct LayerNames::Name {
   FileType type = FileType::directory;
-  std::size_t entry = kNoEntry;          ///< directories the layer only implies have none
-  std::shared_ptr<Inode> inode;          ///< only of files with several names
+  std::size_t entry = kNoEntry;  ///< directories the layer only implies have none
+  std::shared_ptr<Inode> inode;  ///< only of files with several names
   Name* parent = nullptr;
-  std::string_view name;                 ///< the key in the parent's map
+  std::string_view name;  ///< the key in the parent's map
   std::size_t path_length = 0;
   std::map<std::string, std::unique_ptr<Name>, std::less<>> children;
   // Markers: the entry of the opaque one, and those of the whiteouts in this directory.
@@ -60,9 +60,12 @@ LayerNames& LayerNames::operator=(LayerNames&&) noexcept = default;
 Placement LayerNames::add(LayerEntry& entry) {
   switch (entry.kind) {
     case LayerEntry::Kind::whiteout:
-    case LayerEntry::Kind::opaque: return add_marker(entry);
-    case LayerEntry::Kind::hard_link: return add_hard_link(entry);
-    case LayerEntry::Kind::node: break;
+    case LayerEntry::Kind::opaque:
+      return add_marker(entry);
+    case LayerEntry::Kind::hard_link:
+      return add_hard_link(entry);
+    case LayerEntry::Kind::node:
+      break;
   }
   return add_node(entry);
 }
@@ -129,7 +132,8 @@ LayerNames::Name& LayerNames::parent_directory(std::string_view path) {
 
 /// Where `path` is, after parent_directory() looked for its parent.
 std::string LayerNames::real_path(std::string_view path) const {
-  return last_parent_real_.empty() ? std::string(base_name(path)) : cat(last_parent_real_, "/", base_name(path));
+  return last_parent_real_.empty() ? std::string(base_name(path))
+                                   : cat(last_parent_real_, "/", base_name(path));
 }
 
 Placement LayerNames::add_marker(LayerEntry& entry) {

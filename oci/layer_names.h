@@ -24,17 +24,18 @@ enum class Placement : std::uint8_t {
 
 /// A directory of a finished layer.
 struct LayerDirectory {
-  std::string path;                        ///< "" is the root
-  std::optional<FileAttributes> attributes; ///< nothing: the layer only implies it
-  bool opaque = false;                     ///< hides the lower directory's content
-  bool hidden_below = false;               ///< nothing of the lower layers is visible at this path
-  std::vector<std::string> whiteouts;      ///< names in it that hide lower ones and have no entry here
+  std::string path;                          ///< "" is the root
+  std::optional<FileAttributes> attributes;  ///< nothing: the layer only implies it
+  bool opaque = false;                       ///< hides the lower directory's content
+  bool hidden_below = false;                 ///< nothing of the lower layers is visible at this path
+  std::vector<std::string> whiteouts;        ///< names in it that hide lower ones and have no entry here
 };
 
-/// The names of one layer while it is read: makes of a sequence of members, as any tool may have written it, the
-/// one meaning they have together (FS-22…28). Links to directories made earlier in the layer are followed, inside the
-/// layer only; a later entry of the same name wins; whiteouts leave this layer's own entries. Throws IntegrityError
-/// for entries below non-directories, link loops, and hard links to what is no earlier file of the layer.
+/// The names of one layer while it is read: makes of a sequence of members, as any tool may have written it,
+/// the one meaning they have together (FS-22…28). Links to directories made earlier in the layer are
+/// followed, inside the layer only; a later entry of the same name wins; whiteouts leave this layer's own
+/// entries. Throws IntegrityError for entries below non-directories, link loops, and hard links to what is no
+/// earlier file of the layer.
 class LayerNames {
  public:
   /// More names than `max_names`, implied directories counted, are an error.
@@ -70,14 +71,15 @@ class LayerNames {
   void remove(Name& name);
   void remove_markers(const Name& directory);
   void hand_over(Inode& inode);
-  void list(const Name& directory, const std::string& path, bool hidden, std::vector<LayerDirectory>& out) const;
+  void list(const Name& directory, const std::string& path, bool hidden,
+            std::vector<LayerDirectory>& out) const;
 
   std::unique_ptr<Name> root_;
   std::vector<LayerEntry> entries_;
   std::vector<bool> dead_;
   std::uint64_t names_left_;
   // Members of one directory mostly come together, so the last way down is remembered.
-  std::string last_parent_path_;   ///< as the archive writes it
+  std::string last_parent_path_;  ///< as the archive writes it
   std::string last_parent_real_;
   Name* last_parent_ = nullptr;
   std::vector<std::string> warnings_;

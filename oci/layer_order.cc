@@ -66,7 +66,8 @@ void relink(std::vector<PendingEntry>& entries) {
   NameMap by_name;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const auto kind = entries[i].entry.kind;
-    if (kind == LayerEntry::Kind::node || kind == LayerEntry::Kind::hard_link) by_name[entries[i].entry.path] = i;
+    if (kind == LayerEntry::Kind::node || kind == LayerEntry::Kind::hard_link)
+      by_name[entries[i].entry.path] = i;
   }
 
   std::unordered_map<std::size_t, LinkGroup> groups;
@@ -94,8 +95,9 @@ void relink(std::vector<PendingEntry>& entries) {
 }  // namespace
 
 std::vector<PendingEntry> order_entries(std::vector<PendingEntry> entries) {
-  std::stable_sort(entries.begin(), entries.end(),
-                   [](const PendingEntry& a, const PendingEntry& b) { return comes_before(a.entry, b.entry); });
+  std::stable_sort(entries.begin(), entries.end(), [](const PendingEntry& a, const PendingEntry& b) {
+    return comes_before(a.entry, b.entry);
+  });
   relink(entries);
   return entries;
 }
@@ -110,7 +112,8 @@ std::vector<PendingEntry> add_parents(std::vector<PendingEntry> entries, const F
     std::string path = entries[i].entry.path;
     for (std::size_t slash = path.rfind('/'); slash != std::string::npos; slash = path.rfind('/')) {
       path.resize(slash);
-      if (!there.insert(path).second) break;  // then all above it are there as well, or come in their own turn
+      if (!there.insert(path).second)
+        break;  // then all above it are there as well, or come in their own turn
       const FileNodePtr node = merged.find(path);
       if (!node || node->attributes.type != FileType::directory) {
         throw Error(cat("a layer cannot hold ", printable(entries[i].entry.path), ": ", printable(path),

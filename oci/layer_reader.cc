@@ -12,7 +12,8 @@ namespace {
 /// Checks the diff ID before it lets the end of stream through.
 class DiffIdSource final : public Source {
  public:
-  DiffIdSource(std::unique_ptr<Source> from, const DiffId& expected) : from_(std::move(from)), expected_(expected) {}
+  DiffIdSource(std::unique_ptr<Source> from, const DiffId& expected)
+      : from_(std::move(from)), expected_(expected) {}
 
   std::size_t read(std::span<char> buffer) override {
     if (checked_ || buffer.empty()) return 0;
@@ -22,8 +23,8 @@ class DiffIdSource final : public Source {
       checked_ = true;
       const Digest actual = hash_.finish();
       if (actual != expected_.value) {
-        throw IntegrityError(cat("the layer does not match its diff ID: expected ", expected_.value.str(), ", got ",
-                                 actual.str()));
+        throw IntegrityError(cat("the layer does not match its diff ID: expected ", expected_.value.str(),
+                                 ", got ", actual.str()));
       }
     }
     return got;
@@ -58,15 +59,17 @@ CompressionKind layer_compression(std::string_view media_type) {
     if (media_type.ends_with(".tar+gzip") || media_type.ends_with(".tar.gzip")) return CompressionKind::gzip;
     if (media_type.ends_with(".tar+zstd") || media_type.ends_with(".tar.zstd")) return CompressionKind::zstd;
   }
-  throw UnsupportedError(cat("the layer has the media type ", printable(media_type), ", which cannot be unpacked"));
+  throw UnsupportedError(
+      cat("the layer has the media type ", printable(media_type), ", which cannot be unpacked"));
 }
 
-std::unique_ptr<Source> open_layer(const BlobStore& store, const LayerBlob& layer, const DecompressLimits& limits) {
+std::unique_ptr<Source> open_layer(const BlobStore& store, const LayerBlob& layer,
+                                   const DecompressLimits& limits) {
   const CompressionKind kind = layer_compression(layer.blob.media_type);
   const auto size = store.find_blob(layer.blob.digest);
   if (size && *size != layer.blob.size) {
-    throw IntegrityError(cat("the layer ", layer.blob.digest.str(), " has ", *size, " bytes, but its descriptor says ",
-                             layer.blob.size));
+    throw IntegrityError(cat("the layer ", layer.blob.digest.str(), " has ", *size,
+                             " bytes, but its descriptor says ", layer.blob.size));
   }
   auto packed = store.open_blob(layer.blob.digest);  // checks the digest on the way
   auto plain = std::make_unique<ReadAheadSource>(make_decompressor(kind, std::move(packed), limits));

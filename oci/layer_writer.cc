@@ -68,9 +68,12 @@ LayerEntry as_written(const LayerEntry& entry, const TarOptions& options) {
 
 std::string_view layer_media_type(CompressionKind kind) {
   switch (kind) {
-    case CompressionKind::none: return "application/vnd.oci.image.layer.v1.tar";
-    case CompressionKind::gzip: return "application/vnd.oci.image.layer.v1.tar+gzip";
-    case CompressionKind::zstd: return "application/vnd.oci.image.layer.v1.tar+zstd";
+    case CompressionKind::none:
+      return "application/vnd.oci.image.layer.v1.tar";
+    case CompressionKind::gzip:
+      return "application/vnd.oci.image.layer.v1.tar+gzip";
+    case CompressionKind::zstd:
+      return "application/vnd.oci.image.layer.v1.tar+zstd";
   }
   return {};
 }
@@ -94,9 +97,10 @@ WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compres
 
   const Digest digest = packed.digest();
   blob->commit(digest);
-  LayerBlob layer{
-      .blob = {.media_type = std::string(layer_media_type(how.kind)), .digest = digest, .size = packed.size()},
-      .diff_id = DiffId{plain.digest()}};
+  LayerBlob layer{.blob = {.media_type = std::string(layer_media_type(how.kind)),
+                           .digest = digest,
+                           .size = packed.size()},
+                  .diff_id = DiffId{plain.digest()}};
   return {std::move(layer), std::move(index)};
 }
 

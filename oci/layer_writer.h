@@ -21,17 +21,18 @@ struct WriteLayerOptions {
 
 struct WrittenLayer {
   LayerBlob layer;
-  LayerIndex index;   ///< with the attributes as written: whole seconds, clamped
+  LayerIndex index;  ///< with the attributes as written: whole seconds, clamped
 };
 
 /// The OCI media type of a layer compressed like this (IMG-5…).
 std::string_view layer_media_type(CompressionKind kind);
 
-/// Writes one layer into the store: tar, diff ID, compression, digest, all in one pass and in bounded memory (LAY-54).
-/// `entries` are in layer order with their parents (order_entries, add_parents); see TarWriter for what is refused.
-/// Hashing and compressing run on `pool`, the contents are opened and read on the calling thread, one at a time.
-/// The bytes are the same for any number of threads. May be called from a task of the pool, and by several threads.
-/// Throws Error for entries a layer cannot hold and whatever their sources and the store throw; nothing is stored then.
+/// Writes one layer into the store: tar, diff ID, compression, digest, all in one pass and in bounded memory
+/// (LAY-54). `entries` are in layer order with their parents (order_entries, add_parents); see TarWriter for
+/// what is refused. Hashing and compressing run on `pool`, the contents are opened and read on the calling
+/// thread, one at a time. The bytes are the same for any number of threads. May be called from a task of the
+/// pool, and by several threads. Throws Error for entries a layer cannot hold and whatever their sources and
+/// the store throw; nothing is stored then.
 WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compression& how, BlobStore& store,
                          ThreadPool* pool, const WriteLayerOptions& options = {});
 

@@ -33,7 +33,8 @@ void write_at(int fd, std::string_view bytes, std::uint64_t offset, const std::s
 }  // namespace
 
 void NodeMaker::make_file(int dir, const std::string& name, const FileAttributes& attributes,
-                          const std::string& path, const Read& read, const std::vector<tar::SparseExtent>* extents) {
+                          const std::string& path, const Read& read,
+                          const std::vector<tar::SparseExtent>* extents) {
   const UniqueFd fd = open_at(dir, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
   const std::vector<tar::SparseExtent> whole = {{0, attributes.size}};
   std::uint64_t written = 0;
@@ -55,20 +56,29 @@ void NodeMaker::make_file(int dir, const std::string& name, const FileAttributes
   metadata_.write(fd.get(), attributes, path);
 }
 
-void NodeMaker::make_special(int dir, const std::string& name, const FileAttributes& a, const std::string& path) {
+void NodeMaker::make_special(int dir, const std::string& name, const FileAttributes& a,
+                             const std::string& path) {
   const auto make_node = [&](mode_t type, dev_t device) {
     if (::mknodat(dir, name.c_str(), type | 0600, device) != 0) throw SystemError(errno, "create node", path);
   };
   const dev_t device = makedev(a.device_major, a.device_minor);
   switch (a.type) {
     case FileType::symlink:
-      if (::symlinkat(a.link_target.c_str(), dir, name.c_str()) != 0) throw SystemError(errno, "create link", path);
+      if (::symlinkat(a.link_target.c_str(), dir, name.c_str()) != 0)
+        throw SystemError(errno, "create link", path);
       break;
-    case FileType::char_device: make_node(S_IFCHR, device); break;
-    case FileType::block_device: make_node(S_IFBLK, device); break;
-    case FileType::fifo: make_node(S_IFIFO, 0); break;
+    case FileType::char_device:
+      make_node(S_IFCHR, device);
+      break;
+    case FileType::block_device:
+      make_node(S_IFBLK, device);
+      break;
+    case FileType::fifo:
+      make_node(S_IFIFO, 0);
+      break;
     case FileType::regular:
-    case FileType::directory: return;
+    case FileType::directory:
+      return;
   }
   metadata_.write_at(dir, name, a, path);
 }

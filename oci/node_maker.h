@@ -20,11 +20,13 @@ class NodeMaker {
   using Read = std::function<std::size_t(std::span<char>)>;
 
   /// A regular file with the bytes `read` gives until it returns 0. Throws Error when they are not
-  /// `attributes.size`. With `extents`, `read` gives their bytes one after the other and the rest stays a hole.
+  /// `attributes.size`. With `extents`, `read` gives their bytes one after the other and the rest stays a
+  /// hole.
   void make_file(int dir, const std::string& name, const FileAttributes& attributes, const std::string& path,
                  const Read& read, const std::vector<tar::SparseExtent>* extents = nullptr);
   /// A symlink, device or fifo.
-  void make_special(int dir, const std::string& name, const FileAttributes& attributes, const std::string& path);
+  void make_special(int dir, const std::string& name, const FileAttributes& attributes,
+                    const std::string& path);
 
  private:
   static constexpr std::size_t kBufferSize = 256 * 1024;

@@ -29,7 +29,8 @@ std::array<timespec, 2> times(const Timestamp& mtime) {
 }  // namespace
 
 void MetadataWriter::write(int fd, const FileAttributes& a, const std::string& path) {
-  if (options_.keep_owner && ::fchown(fd, a.uid, a.gid) != 0) throw SystemError(errno, "change owner of", path);
+  if (options_.keep_owner && ::fchown(fd, a.uid, a.gid) != 0)
+    throw SystemError(errno, "change owner of", path);
   if (::fchmod(fd, a.mode) != 0) throw SystemError(errno, "change mode of", path);
   if (options_.write_xattrs) {
     // The capability comes last: setting another attribute must not be what clears it.
@@ -37,14 +38,16 @@ void MetadataWriter::write(int fd, const FileAttributes& a, const std::string& p
       if (name != kCapability) write_xattr(fd, name, value, path);
     }
     const auto capability = a.xattrs.find(std::string(kCapability));
-    if (capability != a.xattrs.end() && options_.keep_owner) write_xattr(fd, capability->first, capability->second, path);
+    if (capability != a.xattrs.end() && options_.keep_owner)
+      write_xattr(fd, capability->first, capability->second, path);
   }
   if (::futimens(fd, times(options_.force_mtime.value_or(a.mtime)).data()) != 0) {
     throw SystemError(errno, "change time of", path);
   }
 }
 
-void MetadataWriter::write_at(int dir, const std::string& name, const FileAttributes& a, const std::string& path) {
+void MetadataWriter::write_at(int dir, const std::string& name, const FileAttributes& a,
+                              const std::string& path) {
   if (options_.keep_owner && ::fchownat(dir, name.c_str(), a.uid, a.gid, AT_SYMLINK_NOFOLLOW) != 0) {
     throw SystemError(errno, "change owner of", path);
   }
@@ -53,30 +56,37 @@ void MetadataWriter::write_at(int dir, const std::string& name, const FileAttrib
     throw SystemError(errno, "change mode of", path);
   }
   if (options_.write_xattrs && !a.xattrs.empty()) {
-    warn(cat("the extended attributes of \"", printable(path), "\" are left out: it is no file or directory"));
+    warn(
+        cat("the extended attributes of \"", printable(path), "\" are left out: it is no file or directory"));
   }
-  if (::utimensat(dir, name.c_str(), times(options_.force_mtime.value_or(a.mtime)).data(), AT_SYMLINK_NOFOLLOW) != 0) {
+  if (::utimensat(dir, name.c_str(), times(options_.force_mtime.value_or(a.mtime)).data(),
+                  AT_SYMLINK_NOFOLLOW) != 0) {
     throw SystemError(errno, "change time of", path);
   }
 }
 
 std::string MetadataWriter::stored_name(const std::string& name) const {
-  // An overlay mounted with `userxattr` takes the plain name for its own, and gives the escaped one back plain (FS-30).
+  // An overlay mounted with `userxattr` takes the plain name for its own, and gives the escaped one back
+  // plain (FS-30).
   if (options_.flavour == OverlayFlavour::user && name.starts_with(kUserOverlay)) {
     return cat(kUserOverlay, "overlay.", name.substr(kUserOverlay.size()));
   }
   return name;
 }
 
-void MetadataWriter::write_xattr(int fd, const std::string& name, const std::string& value, const std::string& path) {
+void MetadataWriter::write_xattr(int fd, const std::string& name, const std::string& value,
+                                 const std::string& path) {
   if (!layer_keeps_xattr(name)) return;
   if (::fsetxattr(fd, stored_name(name).c_str(), value.data(), value.size(), 0) == 0) return;
   const int error = errno;
-  const bool tolerable = error == ENOTSUP || error == EPERM || error == ENOSPC || error == E2BIG || error == ERANGE;
-  if (!tolerable || name == kCapability) throw SystemError(error, cat("set attribute ", printable(name), " of"), path);
+  const bool tolerable =
+      error == ENOTSUP || error == EPERM || error == ENOSPC || error == E2BIG || error == ERANGE;
+  if (!tolerable || name == kCapability)
+    throw SystemError(error, cat("set attribute ", printable(name), " of"), path);
   if (warned_xattr_) return;
   warned_xattr_ = true;
-  warn(cat("the file system refuses extended attributes, first ", printable(name), " of \"", printable(path), "\""));
+  warn(cat("the file system refuses extended attributes, first ", printable(name), " of \"", printable(path),
+           "\""));
 }
 
 void MetadataWriter::mark_opaque(int fd, const std::string& path) {

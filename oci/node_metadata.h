@@ -9,19 +9,19 @@
 
 namespace imgbuild::oci {
 
-/// Which attributes mark opaque directories: `trusted.overlay.*` needs privileges, `user.overlay.*` is for overlays
-/// mounted with `userxattr`.
+/// Which attributes mark opaque directories: `trusted.overlay.*` needs privileges, `user.overlay.*` is for
+/// overlays mounted with `userxattr`.
 enum class OverlayFlavour : std::uint8_t { trusted, user };
 
 struct MetadataOptions {
-  bool keep_owner = true;     ///< otherwise nodes belong to who runs this, and capabilities are dropped
+  bool keep_owner = true;  ///< otherwise nodes belong to who runs this, and capabilities are dropped
   bool write_xattrs = true;
   OverlayFlavour flavour = OverlayFlavour::trusted;
   std::optional<Timestamp> force_mtime;
 };
 
-/// Gives inodes their attributes in the only order that works: owner, mode, extended attributes, times (FS-29).
-/// Problems that are no errors are collected once each. Not thread-safe.
+/// Gives inodes their attributes in the only order that works: owner, mode, extended attributes, times
+/// (FS-29). Problems that are no errors are collected once each. Not thread-safe.
 class MetadataWriter {
  public:
   explicit MetadataWriter(MetadataOptions options) : options_(options) {}

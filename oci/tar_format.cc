@@ -33,7 +33,8 @@ std::optional<std::int64_t> parse_base256(std::string_view field) {
   // The first byte gives six bits of the number, bit 6 is its sign and bit 7 the mark of this form.
   std::uint64_t value = negative ? ~std::uint64_t{0} : 0;
   for (std::size_t i = 0; i < field.size(); ++i) {
-    const unsigned char bits = i > 0 ? byte(i) : static_cast<unsigned char>(negative ? byte(0) | 0xC0 : byte(0) & 0x3F);
+    const unsigned char bits =
+        i > 0 ? byte(i) : static_cast<unsigned char>(negative ? byte(0) | 0xC0 : byte(0) & 0x3F);
     const std::uint64_t top = value >> 55;
     if (top != (negative ? 0x1FFu : 0u)) return std::nullopt;  // shifting would lose digits or the sign
     value = value << 8 | bits;

@@ -49,10 +49,14 @@ inline constexpr std::string_view kGnuMagic{"ustar ", 6};
 inline constexpr std::string_view kWhiteoutPrefix = ".wh.";
 inline constexpr std::string_view kOpaqueName = ".wh..wh..opq";
 
-inline std::string_view get(const Block& block, Field field) { return {block.data() + field.offset, field.size}; }
+inline std::string_view get(const Block& block, Field field) {
+  return {block.data() + field.offset, field.size};
+}
 
 /// How many bytes follow `size` bytes of content up to the next block.
-inline constexpr std::uint64_t padding(std::uint64_t size) { return (kBlockSize - size % kBlockSize) % kBlockSize; }
+inline constexpr std::uint64_t padding(std::uint64_t size) {
+  return (kBlockSize - size % kBlockSize) % kBlockSize;
+}
 
 // --- writing ---
 

@@ -48,7 +48,8 @@ MarkedPath parse_member_path(std::string_view name) {
     if (component.starts_with(kWhiteoutPrefix)) {
       result.mark = MarkedPath::Mark::whiteout;
       component.remove_prefix(kWhiteoutPrefix.size());
-      if (component.empty() || component == "." || component == "..") refuse(name, "the whiteout names nothing");
+      if (component.empty() || component == "." || component == "..")
+        refuse(name, "the whiteout names nothing");
     }
     if (component.size() > kMaxComponent) refuse(name, "a component is longer than 255 bytes");
     append(result.path, component);

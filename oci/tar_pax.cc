@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kXattrPrefix = "SCHILY.xattr.";
 constexpr std::string_view kSparsePrefix = "GNU.sparse.";
-constexpr std::size_t kMaxXattrName = 255;   // FS-30
+constexpr std::size_t kMaxXattrName = 255;  // FS-30
 constexpr std::size_t kMaxXattrValue = 64 << 10;
 constexpr std::size_t kMaxXattrsTotal = 1 << 20;
 
@@ -118,7 +118,7 @@ class Collector {
   PaxValues values_;
   std::optional<std::uint64_t> major_;
   std::optional<std::uint64_t> minor_;
-  std::optional<std::uint64_t> offset_;   ///< of format 0.0, until its size comes
+  std::optional<std::uint64_t> offset_;  ///< of format 0.0, until its size comes
 };
 
 [[noreturn]] void fail_records() { throw IntegrityError("a PAX header is not a list of records"); }
@@ -126,7 +126,8 @@ class Collector {
 }  // namespace
 
 std::uint32_t checked_id(std::int64_t number) {
-  if (number < 0 || number > 0xFFFF'FFFE) throw IntegrityError(cat("the owner number ", number, " is out of range"));
+  if (number < 0 || number > 0xFFFF'FFFE)
+    throw IntegrityError(cat("the owner number ", number, " is out of range"));
   return static_cast<std::uint32_t>(number);
 }
 
@@ -137,12 +138,13 @@ PaxValues parse_pax(std::string_view text) {
 }
 
 void check_global_pax(std::string_view text) {
-  static constexpr std::array<std::string_view, 8> kChanging = {"path",  "linkpath", "size",  "uid",
-                                                                "gid",   "mtime",    "uname", "gname"};
+  static constexpr std::array<std::string_view, 8> kChanging = {"path", "linkpath", "size",  "uid",
+                                                                "gid",  "mtime",    "uname", "gname"};
   const bool well_formed = for_each_pax_record(text, [](std::string_view key, std::string_view) {
-    if (std::find(kChanging.begin(), kChanging.end(), key) != kChanging.end() || key.starts_with(kXattrPrefix) ||
-        key.starts_with(kSparsePrefix)) {
-      throw IntegrityError(cat("a global PAX header would change the ", printable(key), " of all files that follow"));
+    if (std::find(kChanging.begin(), kChanging.end(), key) != kChanging.end() ||
+        key.starts_with(kXattrPrefix) || key.starts_with(kSparsePrefix)) {
+      throw IntegrityError(
+          cat("a global PAX header would change the ", printable(key), " of all files that follow"));
     }
   });
   if (!well_formed) fail_records();

@@ -29,11 +29,12 @@ struct PaxValues {
   SparseMap sparse_map;
 };
 
-/// Parses the header of one file (FS-33): a repeated key counts once, with its last value; an empty value takes back
-/// what came before. Throws IntegrityError.
+/// Parses the header of one file (FS-33): a repeated key counts once, with its last value; an empty value
+/// takes back what came before. Throws IntegrityError.
 PaxValues parse_pax(std::string_view text);
 
-/// Checks a header meant for all files that follow: it may say nothing that changes them. Throws IntegrityError.
+/// Checks a header meant for all files that follow: it may say nothing that changes them. Throws
+/// IntegrityError.
 void check_global_pax(std::string_view text);
 
 /// User and group numbers: 0…2^32-2 (FS-31). Throws IntegrityError.

@@ -24,7 +24,9 @@ constexpr std::size_t kMaxSparseLine = 20;
 constexpr Field kStarMark{508, 4};
 constexpr Field kStarPrefix{345, 131};
 
-[[noreturn]] void fail(std::string_view why) { throw IntegrityError(cat("the layer is not a valid tar: ", why)); }
+[[noreturn]] void fail(std::string_view why) {
+  throw IntegrityError(cat("the layer is not a valid tar: ", why));
+}
 
 bool is_posix(const Block& block) {
   return tar::get(block, tar::kMagic) == tar::kUstarMagic && tar::get(block, tar::kVersion) == "00";
@@ -54,13 +56,20 @@ std::optional<FileType> file_type(char type) {
     case '\0':
     case '0':
     case '7':
-    case 'S': return FileType::regular;
-    case '2': return FileType::symlink;
-    case '3': return FileType::char_device;
-    case '4': return FileType::block_device;
-    case '5': return FileType::directory;
-    case '6': return FileType::fifo;
-    default: return std::nullopt;
+    case 'S':
+      return FileType::regular;
+    case '2':
+      return FileType::symlink;
+    case '3':
+      return FileType::char_device;
+    case '4':
+      return FileType::block_device;
+    case '5':
+      return FileType::directory;
+    case '6':
+      return FileType::fifo;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -132,7 +141,8 @@ std::string TarReader::read_payload(const Block& block, std::uint64_t limit, std
   std::string payload(static_cast<std::size_t>(size), '\0');
   stored_left_ = size;
   padding_left_ = tar::padding(size);
-  for (std::size_t used = 0; used < payload.size();) used += read_stored({payload.data() + used, payload.size() - used});
+  for (std::size_t used = 0; used < payload.size();)
+    used += read_stored({payload.data() + used, payload.size() - used});
   skip_stored();
   return payload;
 }
@@ -165,10 +175,17 @@ bool TarReader::take_extension(const Block& block, char type) {
       if (pax_) fail("a member has two PAX headers");
       pax_ = tar::parse_pax(read_payload(block, kMaxPaxSize, "a PAX header"));
       return true;
-    case 'g': tar::check_global_pax(read_payload(block, kMaxPaxSize, "a PAX header")); return true;
-    case 'L': long_text(long_name_); return true;
-    case 'K': long_text(long_link_); return true;
-    default: return false;
+    case 'g':
+      tar::check_global_pax(read_payload(block, kMaxPaxSize, "a PAX header"));
+      return true;
+    case 'L':
+      long_text(long_name_);
+      return true;
+    case 'K':
+      long_text(long_link_);
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -208,7 +225,8 @@ bool TarReader::make_member(const Block& block, char type) {
   if (slash && old && (type == '0' || type == '\0')) type = '5';  // how v7 marks directories (FS-34)
   const bool hard_link = type == '1';
   const auto file = file_type(type);
-  if (!file && !hard_link) fail(cat("a member has the unsupported type \"", printable(std::string(1, type)), "\""));
+  if (!file && !hard_link)
+    fail(cat("a member has the unsupported type \"", printable(std::string(1, type)), "\""));
 
   const tar::MarkedPath path = tar::parse_member_path(name);
   entry.path = path.path;
@@ -216,7 +234,8 @@ bool TarReader::make_member(const Block& block, char type) {
     stored_left_ = hard_link ? 0 : stored_size(block);
     padding_left_ = tar::padding(stored_left_);
     if (path.mark == tar::MarkedPath::Mark::ignored) return false;
-    entry.kind = path.mark == tar::MarkedPath::Mark::opaque ? LayerEntry::Kind::opaque : LayerEntry::Kind::whiteout;
+    entry.kind =
+        path.mark == tar::MarkedPath::Mark::opaque ? LayerEntry::Kind::opaque : LayerEntry::Kind::whiteout;
     return true;
   }
   if (slash && file != FileType::directory) fail("a name that is no directory's ends with a slash");

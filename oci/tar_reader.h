@@ -18,28 +18,29 @@ namespace imgbuild::oci {
 /// What one layer may hold (sandbox-and-security.md, section 8).
 struct TarLimits {
   std::uint64_t entries = 5'000'000;
-  std::uint64_t total_size = std::uint64_t{128} << 30;   ///< of all files, holes included
+  std::uint64_t total_size = std::uint64_t{128} << 30;  ///< of all files, holes included
   std::uint64_t file_size = std::uint64_t{64} << 30;
 };
 
-/// One member of a layer's tar. The path is relative, without `.`, `..`, empty components or slashes at the ends;
-/// empty only for the root directory. Whiteouts and opaque markers are recognised.
+/// One member of a layer's tar. The path is relative, without `.`, `..`, empty components or slashes at the
+/// ends; empty only for the root directory. Whiteouts and opaque markers are recognised.
 struct TarMember {
   LayerEntry entry;
   bool sparse = false;
-  std::vector<tar::SparseExtent> extents;   ///< sparse files: where their bytes are
+  std::vector<tar::SparseExtent> extents;  ///< sparse files: where their bytes are
 };
 
-/// Reads layers strictly (FS-21…37): ustar, v7, PAX, GNU long names, base-256 numbers and sparse files, everything
-/// else is an IntegrityError. What two tar readers could understand differently is refused. Memory is bounded by
-/// constants. It judges members one by one; what they mean together is LayerNames' business. Not thread-safe.
+/// Reads layers strictly (FS-21…37): ustar, v7, PAX, GNU long names, base-256 numbers and sparse files,
+/// everything else is an IntegrityError. What two tar readers could understand differently is refused. Memory
+/// is bounded by constants. It judges members one by one; what they mean together is LayerNames' business.
+/// Not thread-safe.
 class TarReader {
  public:
   /// `from` must outlive the reader.
   explicit TarReader(Source& from, const TarLimits& limits = {});
 
-  /// The next member, valid until the next call; nullptr at the end of the archive. Content not read is skipped.
-  /// Members that are leftovers of AUFS (`.wh..wh.*`) are left out.
+  /// The next member, valid until the next call; nullptr at the end of the archive. Content not read is
+  /// skipped. Members that are leftovers of AUFS (`.wh..wh.*`) are left out.
   const TarMember* next();
 
   /// The bytes of the current regular file, holes as zeros; 0 at its end.
@@ -72,12 +73,12 @@ class TarReader {
   InputWindow in_;
   const TarLimits limits_;
   TarMember member_;
-  std::optional<tar::PaxValues> pax_;          ///< for the next member
+  std::optional<tar::PaxValues> pax_;  ///< for the next member
   std::optional<std::string> long_name_;
   std::optional<std::string> long_link_;
-  std::uint64_t stored_left_ = 0;              ///< bytes of the current member still in the archive
+  std::uint64_t stored_left_ = 0;  ///< bytes of the current member still in the archive
   std::uint64_t padding_left_ = 0;
-  std::uint64_t position_ = 0;                 ///< of read() in a sparse file
+  std::uint64_t position_ = 0;  ///< of read() in a sparse file
   std::size_t extent_ = 0;
   std::uint64_t members_ = 0;
   std::uint64_t total_size_ = 0;

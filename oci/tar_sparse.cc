@@ -12,7 +12,9 @@ namespace {
 constexpr std::size_t kPairSize = 24;
 constexpr std::size_t kNumberSize = 12;
 
-[[noreturn]] void fail(std::string_view why) { throw IntegrityError(cat("a sparse file's map is damaged: ", why)); }
+[[noreturn]] void fail(std::string_view why) {
+  throw IntegrityError(cat("a sparse file's map is damaged: ", why));
+}
 
 }  // namespace
 
@@ -53,7 +55,8 @@ std::vector<SparseExtent> SparseMap::take(std::uint64_t real_size, std::uint64_t
   std::uint64_t stored = 0;
   for (const auto& extent : extents_) {
     if (extent.offset < end) fail("pieces overlap or are out of order");
-    if (extent.size > real_size || extent.offset > real_size - extent.size) fail("a piece lies behind the end");
+    if (extent.size > real_size || extent.offset > real_size - extent.size)
+      fail("a piece lies behind the end");
     end = extent.offset + extent.size;
     stored += extent.size;  // cannot overflow: the pieces lie side by side inside real_size
   }

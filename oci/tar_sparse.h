@@ -15,10 +15,11 @@ struct SparseExtent {
   std::uint64_t size = 0;
 };
 
-inline constexpr std::size_t kMaxSparseExtents = 65'536;   // FS-32
+inline constexpr std::size_t kMaxSparseExtents = 65'536;  // FS-32
 inline constexpr std::size_t kMaxSparseMap = 1 << 20;
 
-/// Collects the extents of one file from any of the notations. Every add throws IntegrityError beyond the limits.
+/// Collects the extents of one file from any of the notations. Every add throws IntegrityError beyond the
+/// limits.
 class SparseMap {
  public:
   void add(std::uint64_t offset, std::uint64_t size);
@@ -27,8 +28,8 @@ class SparseMap {
   /// "offset,size,offset,size…" of PAX format 0.1.
   void add_text(std::string_view text);
 
-  /// The extents when they ascend, do not overlap, lie inside `real_size` and have `stored_size` bytes together.
-  /// Throws IntegrityError otherwise.
+  /// The extents when they ascend, do not overlap, lie inside `real_size` and have `stored_size` bytes
+  /// together. Throws IntegrityError otherwise.
   std::vector<SparseExtent> take(std::uint64_t real_size, std::uint64_t stored_size);
 
  private:

@@ -43,7 +43,8 @@ void check_name(const LayerEntry& entry) {
   if (entry.path.size() > kMaxPath) refuse(entry, "the path is longer than 4096 bytes");
   if (entry.path.find('\0') != std::string::npos) refuse(entry, "the name has a NUL byte");
   for (const std::string_view name : split(entry.path, '/')) {
-    if (name.empty() || name == "." || name == "..") refuse(entry, "the path is not in its simplest relative form");
+    if (name.empty() || name == "." || name == "..")
+      refuse(entry, "the path is not in its simplest relative form");
     if (name.size() > kMaxComponent) refuse(entry, "a component is longer than 255 bytes");
     if (name.starts_with(tar::kWhiteoutPrefix)) {
       refuse(entry, "a file name starts with \".wh.\", which marks deletions in layers");
@@ -77,12 +78,18 @@ std::string pax_header_name(std::string_view name) {
 char type_flag(const LayerEntry& entry) {
   if (entry.kind == LayerEntry::Kind::hard_link) return '1';
   switch (entry.attributes.type) {
-    case FileType::regular: return '0';
-    case FileType::symlink: return '2';
-    case FileType::char_device: return '3';
-    case FileType::block_device: return '4';
-    case FileType::directory: return '5';
-    case FileType::fifo: return '6';
+    case FileType::regular:
+      return '0';
+    case FileType::symlink:
+      return '2';
+    case FileType::char_device:
+      return '3';
+    case FileType::block_device:
+      return '4';
+    case FileType::directory:
+      return '5';
+    case FileType::fifo:
+      return '6';
   }
   return '0';
 }
@@ -111,7 +118,9 @@ Header make_header(const LayerEntry& entry, const FileAttributes& a) {
   const bool link = entry.kind == LayerEntry::Kind::hard_link;
   header.name = entry.path;
   if (!link && a.type == FileType::directory) header.name += '/';
-  header.link_name = link ? entry.hard_link_target : a.type == FileType::symlink ? a.link_target : std::string();
+  header.link_name = link                          ? entry.hard_link_target
+                     : a.type == FileType::symlink ? a.link_target
+                                                   : std::string();
   header.type = type_flag(entry);
   header.mode = a.mode;
   header.uid = a.uid;
@@ -160,7 +169,8 @@ void put_common(Block& block, char type) {
 Block pax_block(const Header& header, std::size_t payload) {
   Block block{};
   tar::put_text(block, tar::kName, pax_header_name(header.name));
-  for (const tar::Field field : {tar::kMode, tar::kUid, tar::kGid, tar::kMtime}) tar::put_octal(block, field, 0);
+  for (const tar::Field field : {tar::kMode, tar::kUid, tar::kGid, tar::kMtime})
+    tar::put_octal(block, field, 0);
   tar::put_octal(block, tar::kSize, payload);
   put_common(block, 'x');
   tar::seal(block);
@@ -206,7 +216,8 @@ void TarWriter::add(const LayerEntry& entry, Source* content) {
   const FileAttributes attributes = attributes_of(entry);
   write_headers(entry, attributes);
   remember(entry, attributes);
-  if (entry.kind == LayerEntry::Kind::node && attributes.type == FileType::regular) write_content(entry, content);
+  if (entry.kind == LayerEntry::Kind::node && attributes.type == FileType::regular)
+    write_content(entry, content);
   out_.boundary();
 }
 
@@ -221,9 +232,11 @@ void TarWriter::check(const LayerEntry& entry) const {
   check_name(entry);
   check_parent(entry);
   switch (entry.kind) {
-    case LayerEntry::Kind::opaque: refuse(entry, "opaque markers are never written");
+    case LayerEntry::Kind::opaque:
+      refuse(entry, "opaque markers are never written");
     case LayerEntry::Kind::whiteout:
-      if (whiteouts_of_ != parent_of(entry.path)) refuse(entry, "a whiteout must directly follow its directory");
+      if (whiteouts_of_ != parent_of(entry.path))
+        refuse(entry, "a whiteout must directly follow its directory");
       if (seen_.contains(make_header(entry, {}).name)) refuse(entry, "the whiteout is there twice");
       return;
     case LayerEntry::Kind::hard_link: {
@@ -234,7 +247,9 @@ void TarWriter::check(const LayerEntry& entry) const {
       }
       break;
     }
-    case LayerEntry::Kind::node: check_attributes(entry); break;
+    case LayerEntry::Kind::node:
+      check_attributes(entry);
+      break;
   }
   if (seen_.contains(entry.path)) refuse(entry, "the name is there twice");
 }
@@ -250,7 +265,8 @@ void TarWriter::check_parent(const LayerEntry& entry) const {
 void TarWriter::check_attributes(const LayerEntry& entry) const {
   const FileAttributes& a = entry.attributes;
   if (a.mode > 07777) refuse(entry, "the mode has more than permission bits");
-  if (a.uid == 0xFFFF'FFFFu || a.gid == 0xFFFF'FFFFu) refuse(entry, "its owner has no number inside the image");
+  if (a.uid == 0xFFFF'FFFFu || a.gid == 0xFFFF'FFFFu)
+    refuse(entry, "its owner has no number inside the image");
   if (a.type == FileType::symlink && (a.link_target.empty() || a.link_target.size() >= kMaxPath ||
                                       a.link_target.find('\0') != std::string::npos)) {
     refuse(entry, "the symlink's target is empty, longer than 4095 bytes or has a NUL byte");
@@ -317,8 +333,8 @@ void TarWriter::write_headers(const LayerEntry& entry, const FileAttributes& att
 
 void TarWriter::write_content(const LayerEntry& entry, Source* content) {
   const auto changed = [&] {
-    return Error(cat("\"", printable(entry.path), "\" changed while it was read: it had ", entry.attributes.size,
-                     " bytes before"));
+    return Error(cat("\"", printable(entry.path), "\" changed while it was read: it had ",
+                     entry.attributes.size, " bytes before"));
   };
   std::uint64_t left = entry.attributes.size;
   while (left > 0) {
@@ -334,7 +350,8 @@ void TarWriter::write_content(const LayerEntry& entry, Source* content) {
 
 void TarWriter::write_padding(std::uint64_t size) {
   constexpr Block kZeros{};
-  if (const auto count = tar::padding(size)) out_.write(view(kZeros).substr(0, static_cast<std::size_t>(count)));
+  if (const auto count = tar::padding(size))
+    out_.write(view(kZeros).substr(0, static_cast<std::size_t>(count)));
 }
 
 }  // namespace imgbuild::oci

@@ -23,19 +23,20 @@ struct TarOptions {
 /// The time the tar gets for `mtime`: whole seconds rounded down (LAY-13), clamped or forced.
 Timestamp written_mtime(const Timestamp& mtime, const TarOptions& options);
 
-/// Writes entries in the one dialect we produce (LAY-1…17): plain ustar, with a PAX header where that cannot hold
-/// a value. The bytes are a pure function of the entries and their contents. Calls `boundary()` of the sink after
-/// every entry. Not thread-safe.
+/// Writes entries in the one dialect we produce (LAY-1…17): plain ustar, with a PAX header where that cannot
+/// hold a value. The bytes are a pure function of the entries and their contents. Calls `boundary()` of the
+/// sink after every entry. Not thread-safe.
 class TarWriter {
  public:
   explicit TarWriter(Sink& out, TarOptions options = {});
 
-  /// Adds one entry. `content` gives exactly `attributes.size` bytes of a regular file; it may be nullptr when
-  /// there are none. A hard link takes its attributes from its target, whatever the entry says.
-  /// Throws Error, before anything of the entry is written, for what a layer must not have: the root, a name
-  /// twice, an entry before its parent directory, a whiteout that does not directly follow its directory, a
-  /// hard link to something that is no earlier file, a name starting with `.wh.`, the device 0:0, a name or value
-  /// the format cannot hold. Throws Error when `content` turns out longer or shorter; the archive is then useless.
+  /// Adds one entry. `content` gives exactly `attributes.size` bytes of a regular file; it may be nullptr
+  /// when there are none. A hard link takes its attributes from its target, whatever the entry says. Throws
+  /// Error, before anything of the entry is written, for what a layer must not have: the root, a name twice,
+  /// an entry before its parent directory, a whiteout that does not directly follow its directory, a hard
+  /// link to something that is no earlier file, a name starting with `.wh.`, the device 0:0, a name or value
+  /// the format cannot hold. Throws Error when `content` turns out longer or shorter; the archive is then
+  /// useless.
   void add(const LayerEntry& entry, Source* content);
 
   /// Writes the end of the archive (LAY-7) and finishes the sink.

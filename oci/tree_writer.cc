@@ -83,14 +83,14 @@ class TreeWriter {
   DirStack link_targets_;
   MetadataWriter metadata_;
   NodeMaker maker_;
-  std::unordered_map<std::uint64_t, std::string> first_names_;   ///< of each link group
+  std::unordered_map<std::uint64_t, std::string> first_names_;  ///< of each link group
   std::vector<std::pair<std::string, FileNodePtr>> directories_;
 };
 
 }  // namespace
 
-std::vector<std::string> write_tree(const FileTree& tree, std::string_view path, int dir, const NodeOpener& open,
-                                    const WriteTreeOptions& options) {
+std::vector<std::string> write_tree(const FileTree& tree, std::string_view path, int dir,
+                                    const NodeOpener& open, const WriteTreeOptions& options) {
   const FileNodePtr root = tree.find(path);
   if (!root || root->attributes.type != FileType::directory) {
     throw Error(cat("\"", printable(path), "\" is not a directory of the image"));
