@@ -80,7 +80,7 @@ void InstructionEvaluator::operator()(const parser::CopyInstruction& copy) {
   add_step(std::move(op), step_title, std::move(created_by));
 }
 
-/// A variable in --from may name a stage or a named context, not an image (docs/adr, "Variables in COPY --from").
+/// A variable in --from may name a stage or a named context, not an image (docs/adr/0005-variables-in-copy-from.md).
 Origin InstructionEvaluator::origin_of(const parser::CopyInstruction& copy) {
   const std::string from = copy.from.value_or("");
   if (from.empty()) return FromContext{};
