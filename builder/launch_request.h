@@ -1,0 +1,44 @@
+#pragma once
+
+#include <linux/filter.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "builder/sandbox.h"
+#include "builder/sandbox_protocol.h"
+
+namespace imgbuild::builder {
+
+/// Collects what the launcher is to do with one command and lays it out as a LaunchRequest in memory.
+class LaunchRequestBuilder {
+ public:
+  LaunchRequestBuilder();
+
+  launch::LaunchRequest& fields() noexcept { return request_; }
+  std::uint32_t add_string(std::string_view text);
+  void add_mount(const launch::LaunchMount& mount) { mounts_.push_back(mount); }
+  void set_command(const SandboxSpec& spec);
+  void set_filter(const std::vector<sock_filter>& filter) { filter_ = filter; }
+
+  /// A sealed file in memory with the whole request. Throws SystemError.
+  UniqueFd finish();
+
+ private:
+  std::vector<std::uint32_t> add_strings(const std::vector<std::string>& texts);
+  template <typename T>
+  launch::Range append(const std::vector<T>& items);
+
+  launch::LaunchRequest request_;
+  std::string bytes_;
+  std::vector<launch::LaunchMount> mounts_;
+  std::vector<sock_filter> filter_;
+  std::vector<std::uint32_t> groups_, argv_, env_, programs_;
+};
+
+/// The files to try for `command`, in order: itself when it has a slash, else one for each directory of PATH in `env`.
+std::vector<std::string> program_candidates(const std::string& command, const std::vector<std::string>& env);
+
+}  // namespace imgbuild::builder

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+
+#include "builder/sandbox_protocol.h"
+
+namespace imgbuild::launch {
+
+/// A launch as the launcher received it: the mapped request and the descriptors that came with it. The parent is
+/// trusted, but offsets are checked all the same when the request arrives. No ownership: the process forks or exits.
+struct Launch {
+  const char* bytes = nullptr;          ///< the mapped memfd
+  std::uint64_t size = 0;
+  const LaunchRequest* request = nullptr;
+  int fds[kMaxFds] = {};
+  int fd_count = 0;
+
+  const char* string(std::uint32_t offset) const { return bytes + offset; }
+  template <typename T>
+  const T* array(const Range& range) const {
+    return reinterpret_cast<const T*>(bytes + range.offset);
+  }
+};
+
+/// Sets up everything around the command in the new namespaces, then becomes it. Reports why it could not on
+/// LaunchFd::fd_report. `launcher` is a pidfd of the launcher.
+[[noreturn]] void run_child(const Launch& launch, int launcher);
+
+/// Reports the failure of `stage` with the current errno and leaves.
+[[noreturn]] void give_up(const Launch& launch, Stage stage, const char* path);
+
+/// child_mounts.cc: makes the new root, with everything attached, the root of this mount namespace.
+void enter_root(const Launch& launch);
+/// child_identity.cc: host name, session, limits, filter, capabilities and ids.
+void set_up_session(const Launch& launch);
+void load_filter(const Launch& launch);
+void become_user(const Launch& launch);
+
+}  // namespace imgbuild::launch

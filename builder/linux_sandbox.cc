@@ -1,0 +1,142 @@
+#include "builder/linux_sandbox.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/error.h"
+#include "base/mount.h"
+#include "base/strings.h"
+#include "builder/launch_failure.h"
+#include "builder/launch_request.h"
+#include "builder/sandbox_mounts.h"
+#include "builder/sandbox_watch.h"
+#include "builder/seccomp_profile.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+constexpr std::uint64_t bit(unsigned capability) { return std::uint64_t{1} << capability; }
+
+/// What root may do inside, as Docker gives it (SBX-72).
+constexpr std::uint64_t kDefaultCapabilities =
+    bit(CAP_CHOWN) | bit(CAP_DAC_OVERRIDE) | bit(CAP_FSETID) | bit(CAP_FOWNER) | bit(CAP_MKNOD) | bit(CAP_NET_RAW) |
+    bit(CAP_SETGID) | bit(CAP_SETUID) | bit(CAP_SETFCAP) | bit(CAP_SETPCAP) | bit(CAP_NET_BIND_SERVICE) |
+    bit(CAP_SYS_CHROOT) | bit(CAP_KILL) | bit(CAP_AUDIT_WRITE);
+
+/// Opens a device of the host and makes sure it is the one its name says (SBX-43).
+UniqueFd open_device(const std::string& name, unsigned major_number, unsigned minor_number) {
+  const std::string path = cat("/dev/", name);
+  UniqueFd fd = open_path(path, O_PATH | O_NOFOLLOW);
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) throw SystemError(errno, "stat", path);
+  if (!S_ISCHR(info.st_mode) || info.st_rdev != makedev(major_number, minor_number))
+    throw Error(cat(path, " is not the device it should be"), ExitCode::system);
+  return fd;
+}
+
+struct Pipe {
+  UniqueFd read, write;
+  Pipe() {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) throw SystemError(errno, "create", "a pipe");
+    read.reset(ends[0]);
+    write.reset(ends[1]);
+  }
+};
+
+struct SocketPair {
+  UniqueFd ours, theirs;
+  SocketPair() {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) throw SystemError(errno, "create", "a socket");
+    ours.reset(ends[0]);
+    theirs.reset(ends[1]);
+  }
+};
+
+/// Whether group 5, that of terminals, exists in this user namespace.
+bool has_tty_group() {
+  const UniqueFd map = open_path("/proc/self/gid_map", O_RDONLY);
+  const std::string text = [&] {
+    char bytes[4096];
+    const ssize_t size = ::read(map.get(), bytes, sizeof bytes);
+    return std::string(bytes, size > 0 ? static_cast<std::size_t>(size) : 0);
+  }();
+  for (const auto line : split(text, '\n')) {
+    std::vector<std::uint64_t> numbers;
+    for (const auto word : split(line, ' '))
+      if (const auto number = parse_decimal(word)) numbers.push_back(*number);
+    if (numbers.size() == 3 && numbers[0] <= 5 && 5 < numbers[0] + numbers[2]) return true;
+  }
+  return false;
+}
+
+void check(const SandboxSpec& spec) {
+  if (spec.argv.empty()) throw Error("RUN needs a command: arguments are required");
+  if (!spec.working_dir.starts_with('/')) throw Error(cat("the working directory ", printable(spec.working_dir), " is not absolute"));
+  if (spec.hostname.empty() || spec.hostname.size() > 64) throw Error(cat("invalid host name: ", printable(spec.hostname)));
+}
+
+UniqueFd describe(const SandboxSpec& spec, SandboxMounts& mounts) {
+  LaunchRequestBuilder request;
+  request.set_command(spec);
+  request.fields().tty_gid = has_tty_group() ? 5 : launch::kNone;
+  request.fields().capabilities = spec.insecure ? ~std::uint64_t{0} : kDefaultCapabilities;
+  request.fields().root_attributes = spec.insecure ? 0 : MOUNT_ATTR_NODEV;   // SBX-60 (c)
+  if (!spec.insecure) request.set_filter(default_seccomp_filter());
+  mounts.add_to(request);
+  return request.finish();
+}
+
+}  // namespace
+
+LinuxSandbox::LinuxSandbox(const Options& options) : options_(options) {
+  const struct { const char* name; unsigned major_number, minor_number; } wanted[] = {
+      {"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+  for (const auto& device : wanted) devices_.push_back(open_device(device.name, device.major_number, device.minor_number));
+}
+
+SandboxResult LinuxSandbox::run(const SandboxSpec& spec, const std::function<void(int stream, std::string_view)>& output,
+                                std::stop_token stop) {
+  check(spec);
+  if (stop.stop_requested()) throw Cancelled();
+  SandboxMounts mounts(spec, {options_.scratch_dir, options_.flavour});
+  const UniqueFd request = describe(spec, mounts);
+  WatchResult result;
+  {
+    const UniqueFd null = open_path("/dev/null", O_RDONLY);
+    Pipe out, errors, report;
+    SocketPair reply;
+    std::vector<int> fds = {request.get(), reply.theirs.get(), report.write.get(), null.get(), out.write.get(),
+                            errors.write.get(), mounts.root(), mounts.context()};
+    std::vector<UniqueFd> devices;
+    for (const auto& device : devices_) {
+      devices.push_back(clone_mount(device.get(), ""));
+      fds.push_back(devices.back().get());
+    }
+    for (const auto& fd : mounts.fds()) fds.push_back(fd.get());
+    launcher_.send(fds);
+    for (UniqueFd* theirs : {&reply.theirs, &report.write, &out.write, &errors.write}) theirs->reset();
+    result = watch_launch({std::move(out.read), std::move(errors.read), std::move(report.read), std::move(reply.ours)}, spec,
+                          output, stop);
+  }
+  mounts.clean();
+  if (stop.stop_requested()) throw Cancelled();
+  SandboxResult out;
+  out.cpu_time = std::chrono::nanoseconds(result.ended.cpu_nanoseconds);
+  out.peak_memory_bytes = result.ended.peak_memory_bytes;
+  out.timed_out = result.timed_out;
+  out.exit_code = result.ended.signal != 0 ? 128 + result.ended.signal : result.ended.exit_code;
+  if (result.failure && !result.timed_out) out.exit_code = explain_failure(*result.failure, spec, output);
+  return out;
+}
+
+}  // namespace imgbuild::builder

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "base/unique_fd.h"
+#include "builder/launcher_process.h"
+#include "builder/sandbox.h"
+#include "oci/node_metadata.h"
+
+namespace imgbuild::builder {
+
+/// The sandbox of tiers T0 and T1: namespaces, overlay, filter, capabilities. The caller is root, or root of its user
+/// namespace (builder/user_namespace.h) and uses the user flavour then.
+class LinuxSandbox final : public Sandbox {
+ public:
+  struct Options {
+    int scratch_dir = -1;      ///< on the file system of the store, for what writable bind mounts throw away; borrowed
+    oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
+  };
+  /// Starts the launcher, so make it early, before the process is large or holds secrets. Throws SystemError.
+  explicit LinuxSandbox(const Options& options);
+
+  SandboxResult run(const SandboxSpec& spec, const std::function<void(int stream, std::string_view)>& output,
+                    std::stop_token stop) override;
+
+ private:
+  const Options options_;
+  std::vector<UniqueFd> devices_;   ///< the host's own, verified, in the order of launch::LaunchFd
+  LauncherProcess launcher_;
+};
+
+}  // namespace imgbuild::builder

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/temp_dir.h"
+#include "base/unique_fd.h"
+#include "builder/launch_request.h"
+#include "builder/mount_stubs.h"
+#include "builder/sandbox.h"
+#include "oci/node_metadata.h"
+
+namespace imgbuild::builder {
+
+/// Everything of one RUN that is mounted from outside: prepared as detached mounts, attached by the launcher.
+/// Whoever destroys it after the RUN has thrown away what writable bind mounts collected.
+class SandboxMounts {
+ public:
+  struct Options {
+    int scratch_dir = -1;
+    oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
+  };
+  /// Throws Error for a target that is not allowed (SBX-58), UnsupportedError for too many mounts.
+  SandboxMounts(const SandboxSpec& spec, const Options& options);
+
+  int root() const noexcept { return root_.get(); }
+  int context() const noexcept { return context_.get(); }
+  const std::vector<UniqueFd>& fds() const noexcept { return fds_; }   ///< in the order the request counts them
+  /// Adds the mounts to the request; makes their mount points.
+  void add_to(LaunchRequestBuilder& request);
+  /// Takes the mount points away again, after everything in the sandbox is gone.
+  void clean() noexcept { stubs_.clean(); }
+
+ private:
+  void write_context_file(const std::string& name, const std::string& content, std::uint32_t mode, std::uint32_t uid,
+                          std::uint32_t gid);
+  void add_system_file(LaunchRequestBuilder& request, const std::string& path, const std::string& content);
+  void add_user_mount(LaunchRequestBuilder& request, const SandboxMount& mount);
+  std::uint32_t keep(UniqueFd fd);
+  UniqueFd open_merged(const SandboxMount& mount);
+
+  const SandboxSpec& spec_;
+  const Options options_;
+  std::vector<TempDir> scratch_;
+  UniqueFd root_, context_;
+  MountStubs stubs_;
+  std::vector<UniqueFd> fds_;
+  std::vector<std::string> covered_ = {"proc", "sys", "dev"};
+  unsigned file_count_ = 0;
+};
+
+/// A mount target as the sandbox takes it: absolute, without `.`, `..` and doubled slashes. Throws Error for targets
+/// that would hide the sandbox's own mounts (SBX-58).
+std::string clean_mount_target(const std::string& target);
+/// The content of /etc/hosts (SBX-53).
+std::string hosts_file(const SandboxSpec& spec);
+
+}  // namespace imgbuild::builder
