@@ -293,6 +293,10 @@ class Fetch {
 
 }  // namespace
 
+GitCheckout fetch_git(const parser::GitReference& reference, const GitFetchOptions& options, std::stop_token stop) {
+  return Fetch(reference, options, stop).run();
+}
+
 void check_git_remote(const std::string& remote) {
   const auto refuse = [&](const char* why) { throw Error(cat("git remote \"", printable(remote), "\" ", why)); };
   if (remote.empty() || has_control(remote) || remote.find(' ') != std::string::npos) refuse("is not usable");
