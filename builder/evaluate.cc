@@ -86,24 +86,22 @@ void Evaluation::resolve_source_date() {
   if (global != nullptr) globals_->set(kName, given->second);
 }
 
-/// A stage that a named context replaces has no instructions and no base of its own (CTX-11).
+/// The graph sees neither the instructions of replaced stages (CTX-11) nor variables in COPY --from, which lead to
+/// their stage once they are expanded (docs/adr/0005-variables-in-copy-from.md).
 void Evaluation::prepare_graph(const std::vector<StageHead>& heads) {
   std::vector<std::string> bases;
-  bool any_replaced = false;
+  parser::Dockerfile seen = file_;
   for (std::size_t i = 0; i < heads.size(); ++i) {
     const bool replaced = is_replaced(i);
-    any_replaced = any_replaced || replaced;
     bases.push_back(replaced ? "" : heads[i].base);
+    auto& commands = seen.stages[i].commands;
+    if (replaced) commands.clear();
+    for (auto& command : commands) {
+      auto* copy = std::get_if<parser::CopyInstruction>(&command.body);
+      if (copy != nullptr && copy->from && copy->from->find('$') != std::string::npos) copy->from.reset();
+    }
   }
-  if (!any_replaced) {
-    graph_.emplace(file_, bases);
-    return;
-  }
-  without_replaced_ = file_;
-  for (std::size_t i = 0; i < heads.size(); ++i) {
-    if (is_replaced(i)) without_replaced_.stages[i].commands.clear();
-  }
-  graph_.emplace(without_replaced_, bases);
+  graph_.emplace(seen, bases);
 }
 
 bool Evaluation::is_replaced(std::size_t stage) {

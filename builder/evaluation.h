@@ -86,7 +86,6 @@ class Evaluation {
   void collect_outline(std::size_t stage, std::set<std::size_t>& seen, Outline& outline) const;
 
   const parser::Dockerfile& file_;
-  parser::Dockerfile without_replaced_;      ///< stands in for the graph when contexts replace stages
   const EvaluateOptions& options_;
   BaseResolver& bases_;
   BuildArgs build_args_;

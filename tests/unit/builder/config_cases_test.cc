@@ -122,7 +122,7 @@ TEST_CASE("plans give the image configs and histories of the verified cases") {
     } catch (const Error& error) {
       REQUIRE_MESSAGE(test.contains("error"), full_text(error));
       ++refused;
-      if (id >= "CF-ST-36") {   // the reference would fetch another front end, which does not exist
+      if (id.starts_with("CF-ST-") && id >= "CF-ST-36") {   // the reference would fetch another front end, which does not exist
         CHECK_MESSAGE(error.message().find("the front end") == 0, error.message());
         continue;
       }
