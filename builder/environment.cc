@@ -17,19 +17,17 @@ Environment Environment::from_entries(const std::vector<std::string>& entries) {
 }
 
 void Environment::set(std::string_view name, std::string value) {
-  for (auto& [known, old] : variables_) {
-    if (known != name) continue;
-    old = std::move(value);
+  if (const auto place = places_.find(name); place != places_.end()) {
+    variables_[place->second].second = std::move(value);
     return;
   }
+  places_.emplace(name, variables_.size());
   variables_.emplace_back(name, std::move(value));
 }
 
 const std::string* Environment::find(std::string_view name) const {
-  for (const auto& [known, value] : variables_) {
-    if (known == name) return &value;
-  }
-  return nullptr;
+  const auto place = places_.find(name);
+  return place == places_.end() ? nullptr : &variables_[place->second].second;
 }
 
 std::vector<std::string> Environment::entries() const {

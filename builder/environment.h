@@ -29,6 +29,7 @@ class Environment {
 
  private:
   std::vector<std::pair<std::string, std::string>> variables_;
+  std::map<std::string, std::size_t, std::less<>> places_;   // in variables_
 };
 
 /// The build arguments the user supplied; of a repeated key the last value counts.

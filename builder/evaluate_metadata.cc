@@ -10,9 +10,25 @@
 
 namespace imgbuild::builder {
 
+namespace {
+
+/// Replaces the entry of `key` in place, or adds one (CFG-3).
+void set_entry(std::vector<std::string>& entries, const std::string& key, const std::string& value) {
+  const auto is_key = [&](const std::string& entry) {
+    return entry.starts_with(key) && (entry.size() == key.size() || entry[key.size()] == '=');
+  };
+  const auto known = std::find_if(entries.begin(), entries.end(), is_key);
+  if (known == entries.end()) {
+    entries.push_back(cat(key, "=", value));
+  } else {
+    *known = cat(key, "=", value);
+  }
+}
+
+}  // namespace
+
 void InstructionEvaluator::operator()(const parser::EnvInstruction& env) {
   const Pairs pairs = expand_pairs(env.pairs);   // all values see the old state (VAR-9)
-  Environment image = Environment::from_entries(config().env);
   for (const auto& [key, value] : pairs) {
     if (names_a_secret(key)) {
       evaluation_.linter().report("SecretsUsedInArgOrEnv",
@@ -20,9 +36,8 @@ void InstructionEvaluator::operator()(const parser::EnvInstruction& env) {
                                   instruction_);
     }
     stage_.env.set(key, value);
-    image.set(key, value);
+    set_entry(config().env, key, value);
   }
-  config().env = image.entries();
   add_empty_history(history_of_pairs("ENV", pairs));
 }
 

@@ -28,6 +28,7 @@ constexpr std::string_view kCommonImages[] = {"alpine", "busybox", "centos", "de
 }  // namespace
 
 bool Evaluation::is_context_name(const std::string& name) const {
+  if (options_.named_contexts.empty()) return false;
   const auto key = context_key(name);
   if (!key) return false;
   return std::any_of(options_.named_contexts.begin(), options_.named_contexts.end(), [&](const std::string& given) {
