@@ -158,8 +158,17 @@ class CopyApplier {
       }
     }
     DraftNode& file = replace(parent, name, converted(node.source.attributes));
-    if (file.attributes.type == FileType::regular && file.attributes.size > 0) file.open = tree_.open(path);
+    if (file.attributes.type == FileType::regular && file.attributes.size > 0) {
+      file.open = tree_.open(path);
+      if (may_be_unchanged(file)) file.content = tree_.content_digest(path);
+    }
     if (!node.source.link_group.empty()) links_.emplace(node.source.link_group, &file);
+  }
+
+  /// Only then is it worth asking for the digest, to leave out of the layer what is there already.
+  static bool may_be_unchanged(const DraftNode& file) {
+    return file.lower && file.lower->content && file.lower->attributes.size == file.attributes.size &&
+           file.lower->attributes.mtime.seconds == file.attributes.mtime.seconds;
   }
 
   void link_file(DraftNode& parent, const std::string& name, DraftNode* first) {

@@ -122,7 +122,7 @@ class Selector {
       throw SyntaxError(cat("\"", printable(text), "\": syntax error in pattern"));
     }
     ResolvedSource root = resolve_source(tree_, root_text, true);
-    if (!root.node || !is_directory(*root.node)) throw_not_found(tree_, root_text);
+    if (!root.node || !is_directory(*root.node)) throw_not_found(tree_, join_path(root_text, pattern));
     if (!has_wildcard(pattern)) need_literal(root.path, pattern);
 
     SelectedSource source;

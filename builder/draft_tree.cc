@@ -25,6 +25,19 @@ oci::FileNodePtr lower_child(const oci::FileNodePtr& lower, std::string_view nam
   return found == lower->children.end() ? nullptr : found->second;
 }
 
+/// Whether a node is what the tree below has there anyway, so that the layer need not say it (LAY-38). Layers have whole
+/// seconds. What stands below a directory, and its time, is not asked.
+bool equals_lower(const DraftNode& node) {
+  if (!node.lower || node.link_group != 0 || node.lower->link_group != 0) return false;
+  oci::FileAttributes mine = node.attributes;
+  const oci::FileAttributes& lower = node.lower->attributes;
+  if (node.is_directory() ? !node.merges : mine.mtime.seconds != lower.mtime.seconds) return false;
+  mine.mtime = lower.mtime;
+  if (mine != lower) return false;
+  if (mine.type != FileType::regular || mine.size == 0) return true;
+  return node.content && node.lower->content && *node.content == *node.lower->content;
+}
+
 /// Writes the changed part of a draft as layer entries.
 class LayerEmitter {
  public:
@@ -35,12 +48,16 @@ class LayerEmitter {
 
  private:
   void emit(DraftNode& node, std::string path) {
+    const bool unchanged = equals_lower(node);
     if (node.is_directory()) {
       add(node, path);
+      const std::size_t alone = entries_.size();
       emit_whiteouts(node, path);
       emit_children(node, path);
+      if (unchanged && entries_.size() == alone) entries_.pop_back();
       return;
     }
+    if (unchanged) return;
     if (node.link_group == 0) return add(node, std::move(path));
     const auto [first, is_first] = first_names_.emplace(node.link_group, path);
     if (is_first) return add(node, std::move(path));

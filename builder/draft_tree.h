@@ -73,7 +73,8 @@ class DraftTree {
   /// "/a/b", for messages.
   static std::string path_of(const DraftNode& node);
 
-  /// The entries of the layer in its order (LAY-32), parents included with their attributes (LAY-33).
+  /// The entries of the layer in its order (LAY-32), parents included with their attributes (LAY-33). What came out as
+  /// the tree below has it anyway is left out (LAY-38); of files that is known only where `content` is set.
   std::vector<oci::PendingEntry> take_layer();
 
  private:
