@@ -158,7 +158,7 @@ TEST_CASE("one failure ends the other transfers") {
   const Image image = here.puller.resolve(there.name(), kAmd64);
   there.registry.intercept = [&](const ServerRequest& request) -> std::optional<ServerReply> {
     if (request.path.ends_with(sha256("layer two").str())) return ServerReply{.status = 404};
-    return ServerReply{.body = "l", .claimed_length = 9, .stall = true};
+    return ServerReply{.body = "l", .without_length = true, .stall = true};
   };
   CHECK_THROWS_AS(here.puller.fetch_layers(image.layers), RegistryStatusError);
 }
@@ -210,7 +210,7 @@ TEST_CASE("a stop request ends a pull") {
   Puller here;
   const Image image = here.puller.resolve(there.name(), kAmd64);
   there.registry.intercept = [](const ServerRequest&) {
-    return ServerReply{.body = "l", .claimed_length = 9, .stall = true};
+    return ServerReply{.body = "l", .without_length = true, .stall = true};
   };
   std::stop_source stop;
   there.registry.server().forget_requests();
