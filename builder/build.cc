@@ -10,6 +10,7 @@
 #include "builder/evaluate.h"
 #include "builder/executor.h"
 #include "builder/image_assembler.h"
+#include "parser/parser.h"
 
 namespace imgbuild::builder {
 
@@ -60,34 +61,15 @@ void count_context(SourceTree* context, BuildStats& stats) {
 
 }  // namespace
 
-EvaluateOptions evaluate_options(const BuildRequest& request, const BuildInputs& inputs) {
-  EvaluateOptions options;
-  options.target = request.target;
-  options.build_args = request.build_args;
-  if (request.timestamp) options.build_args.emplace_back("SOURCE_DATE_EPOCH", cat(*request.timestamp));
-  options.labels = request.labels;
-  options.build_platform = request.build_platform;
-  options.target_platform = request.platform;
-  options.platform_given = request.platform_given;
-  if (!request.no_cache_stages.empty()) options.no_cache = request.no_cache_stages;
-  options.hostname = request.hostname;
-  options.default_network = request.default_network;
-  for (const auto& context : request.named_contexts) options.named_contexts.push_back(context.name);
-  options.allow_network_host = request.allow_network_host;
-  options.allow_insecure = request.allow_insecure;
-  options.ignore = &inputs.ignore;
-  options.ignore_name = inputs.ignore_name;
-  return options;
-}
-
 BuildResult build(const BuildRequest& request, Host& host, EventSink& events, std::stop_token stop) {
   BuildResult result;
   Phases phases(result.stats);
   const BuildInputs inputs = load_inputs(request, host, stop);
+  const parser::Dockerfile dockerfile = parser::parse_dockerfile(inputs.dockerfile_text);
   phases.end("read Dockerfile");
 
   HostBaseResolver bases(request, host);
-  const Plan plan = evaluate(inputs.dockerfile, evaluate_options(request, inputs), bases,
+  const Plan plan = evaluate(dockerfile, evaluate_options(request, inputs), bases,
                              [&events](const Warned& warning) { events.on_event(warning); });
   phases.end("plan");
 

@@ -12,7 +12,6 @@
 #include "builder/dockerfile_location.h"
 #include "builder/remote_context.h"
 #include "parser/git_reference.h"
-#include "parser/parser.h"
 
 namespace imgbuild::builder {
 
@@ -21,12 +20,6 @@ namespace {
 constexpr std::uint64_t kMaxDockerfile = std::uint64_t{16} << 20;
 
 bool is_http(const std::string& text) { return text.starts_with("http://") || text.starts_with("https://"); }
-
-ContextOptions context_options(const BuildRequest& request) {
-  ContextOptions options;
-  if (request.git_modes) options.modes = ContextModes::git;
-  return options;
-}
 
 bool is_directory(const std::string& path) {
   struct stat info {};
@@ -68,9 +61,9 @@ void load_local(BuildInputs& inputs, const BuildRequest& request, Host& host) {
     dockerfile = absolute_path(request.dockerfile);
   }
   if (const auto file = find_ignore_file(request.context, dockerfile, PathTrust::trusted)) {
-    inputs.ignore = parser::IgnoreMatcher::parse(*file);
-    inputs.ignore_name = (*file)->name();
-    options.ignore_name = (*file)->name();
+    inputs.ignore = parser::IgnoreMatcher::parse(file);
+    inputs.ignore_name = file->name();
+    options.ignore_name = file->name();
   }
   inputs.context = open_build_context(request.context, inputs.ignore, host.memo, &host.pool, host.clock, options);
 }
@@ -86,8 +79,28 @@ BuildInputs load_inputs(const BuildRequest& request, Host& host, std::stop_token
   } else {
     refuse_context(request.context);
   }
-  inputs.dockerfile = parser::parse_dockerfile(inputs.dockerfile_text);
   return inputs;
+}
+
+EvaluateOptions evaluate_options(const BuildRequest& request, const BuildInputs& inputs) {
+  EvaluateOptions options;
+  options.target = request.target;
+  options.build_args = request.build_args;
+  if (request.timestamp) options.build_args.emplace_back("SOURCE_DATE_EPOCH", cat(*request.timestamp));
+  options.labels = request.labels;
+  options.build_platform = request.build_platform;
+  options.target_platform = request.platform;
+  options.platform_given = request.platform_given;
+  if (!request.no_cache_stages.empty()) options.no_cache = request.no_cache_stages;
+  options.hostname = request.hostname;
+  options.default_network = request.default_network;
+  for (const auto& context : request.named_contexts) options.named_contexts.push_back(context.name);
+  options.allow_network_host = request.allow_network_host;
+  options.allow_insecure = request.allow_insecure;
+  options.ignore = &inputs.ignore;
+  options.ignore_name = inputs.ignore_name;
+  options.context_time = inputs.context_time;
+  return options;
 }
 
 }  // namespace imgbuild::builder

@@ -5,16 +5,15 @@
 #include <stop_token>
 
 #include "builder/build.h"
+#include "builder/evaluate.h"
 #include "builder/source_tree.h"
 #include "parser/ignore_file.h"
-#include "parser/instruction.h"
 
 namespace imgbuild::builder {
 
-/// The Dockerfile, the ignore rules and the main context of one build, located and read (PAR-1, CTX-1…7).
+/// The Dockerfile's text, the ignore rules and the main context of one build, located and read (PAR-1, CTX-1…7).
 struct BuildInputs {
   std::shared_ptr<const SourceText> dockerfile_text;
-  parser::Dockerfile dockerfile;
   parser::IgnoreMatcher ignore;
   std::string ignore_name;                       ///< for messages; empty without an ignore file
   std::shared_ptr<SourceTree> context;
@@ -24,5 +23,8 @@ struct BuildInputs {
 
 /// Throws SyntaxError or Error with what to try.
 BuildInputs load_inputs(const BuildRequest& request, Host& host, std::stop_token stop);
+
+/// What `request` means for the evaluation of these inputs, which must outlive the result.
+EvaluateOptions evaluate_options(const BuildRequest& request, const BuildInputs& inputs);
 
 }  // namespace imgbuild::builder

@@ -42,13 +42,28 @@ class BlobContent final : public ContentProvider {
       if (layer.diff_id != origin.layer) continue;
       return [this, layer, path = origin.path] {
         host_.bases.fetch({layer});
-        return std::make_unique<StringSource>(oci::read_layer_file(host_.blobs, layer, path, kMaxFileInMemory));
+        return std::make_unique<StringSource>(read_layer_file(layer, path));
       };
     }
     throw Error(cat("no layer of this snapshot holds ", printable(origin.path)));
   }
 
  private:
+  std::string read_layer_file(const oci::LayerBlob& layer, const std::string& wanted) const {
+    std::string found;
+    const auto tar = oci::open_layer(host_.blobs, layer);
+    oci::read_layer(*tar, [&](const oci::LayerEntry& entry, oci::Placement, oci::TarReader& content, const oci::TarMember&) {
+      if (entry.path != wanted) return;
+      if (entry.attributes.size > kMaxFileInMemory) {
+        throw Error(cat(printable(wanted), " is too large to be read out of a packed layer"));
+      }
+      std::vector<char> buffer(kChunkSize);
+      found.clear();
+      while (const std::size_t got = content.read(buffer)) found.append(buffer.data(), got);
+    });
+    return found;
+  }
+
   Host& host_;
   std::vector<oci::LayerBlob> layers_;
 };

@@ -11,7 +11,7 @@ namespace imgbuild::builder {
 struct Snapshot {
   std::vector<oci::LayerBlob> layers;        ///< base first
   std::optional<oci::ChainId> chain;         ///< names the stack; nothing: empty
-  Digest key;                                ///< cache key of the step (or base) that led here
+  Digest key = Digest::from_bytes({});        ///< cache key of the step (or base) that led here
   bool forced = false;                       ///< something below ran only because it was told to (STG-9)
 
   /// This snapshot with one more layer.

@@ -5,6 +5,7 @@
 
 #include "builder/host.h"
 #include "cli/options.h"
+#include "cli/tier.h"
 
 namespace imgbuild::cli {
 
@@ -18,6 +19,7 @@ class StoreSession {
  public:
   struct Options {
     std::string path;
+    TierChoice tier;
     bool with_sandbox = true;      ///< false: commands that only look at the store
     bool pull = false;             ///< ask the registry even for names that are in the store
     std::size_t threads = 0;       ///< 0: one a processor

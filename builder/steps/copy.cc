@@ -6,6 +6,7 @@
 #include "builder/layer_content.h"
 #include "builder/remote_sources.h"
 #include "builder/steps/step.h"
+#include "oci/layer_order.h"
 #include "parser/file_mode.h"
 #include "parser/git_reference.h"
 
@@ -88,7 +89,7 @@ cache::CacheKey copy_key(const StepContext& context, const CopyOp& op, const std
   }
   if (!op.link && chown_needs_target(op.chown)) {
     const oci::FileTree target = context.host.indexes.tree(context.before.layers);
-    add_owner_files_to_key(builder, target);
+    add_owner_files_to_key(builder, target, *layer_content(context.host, context.before.layers));
   }
   if (context.epoch) builder.add("epoch", std::to_string(*context.epoch));
   return builder.finish();
@@ -148,7 +149,8 @@ StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_tok
                             .parent_chain = std::nullopt,
                             .created = outcome.created,
                             .inputs = key.fields(),
-                            .step = cat(context.stage.display_name, ": ", context.step.title)};
+                            .step = step_name(context),
+                            .slot = step_slot(context)};
   if (context.before.chain) record.parent_chain = context.before.chain->value;
   context.host.cache.put_record(record);
   return outcome;

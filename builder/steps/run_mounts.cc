@@ -28,8 +28,6 @@ std::string_view type_name(Type type) {
 
 std::string last_component(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
-bool writable_bind(const MountOptions& options) { return options.type == Type::bind && !options.read_only; }
-
 /// Where a bind or cache source lies in its tree, links followed as in a chroot (MNT-26).
 ResolvedSource find_source(SourceTree& tree, const MountOptions& options) {
   auto found = resolve_source(tree, options.source, true);
@@ -50,12 +48,12 @@ void RunMounts::add_to_key(cache::CacheKeyBuilder& key) {
     std::string text = cat(type_name(options.type), " ", mount.target, options.read_only ? " ro" : " rw");
     if (options.type == Type::tmpfs) text += cat(" size=", options.size_bytes);
     if (options.type == Type::secret || options.type == Type::ssh) {
-      text += cat(" id=", options.id, " mode=", options.mode.value_or(0), " uid=", options.uid.value_or(0),
+      text += cat(" id=", options.effective_id(), " mode=", options.mode.value_or(0), " uid=", options.uid.value_or(0),
                   " gid=", options.gid.value_or(0), options.required ? " required" : "", " env=",
                   options.env.value_or(""));
     }
     // A cache that is written without an id and without a sharing mode keeps its full name in the key (CAC-14).
-    if (options.type == Type::cache && options.id == mount.target && !options.sharing) text += cat(" id=", options.id);
+    if (options.type == Type::cache && options.effective_id() == mount.target && !options.sharing) text += cat(" id=", options.effective_id());
     if (options.type == Type::bind) {
       const auto tree = context_.origins.tree(mount.from);
       text += cat(" content=", subtree_digest(*tree, find_source(*tree, options).path).str());
@@ -103,7 +101,7 @@ void RunMounts::open_bind(const PlannedMount& mount) {
 
 void RunMounts::open_cache(const PlannedMount& mount, std::stop_token stop) {
   const MountOptions& options = mount.options;
-  CacheMountRequest request{.id = options.id,
+  CacheMountRequest request{.id = options.effective_id(),
                             .sharing = options.sharing.value_or(MountOptions::Sharing::shared),
                             .mode = options.mode.value_or(0755),
                             .uid = options.uid.value_or(0),
@@ -135,11 +133,11 @@ void RunMounts::open_tmpfs(const PlannedMount& mount) {
 void RunMounts::open_secret(const PlannedMount& mount) {
   const MountOptions& options = mount.options;
   const auto& values = context_.request.secrets.values;
-  const auto value = values.find(options.id);
+  const auto value = values.find(options.effective_id());
   if (value == values.end()) {
     if (options.required) {
-      throw Error(cat("secret ", printable(options.id), ": not found"))
-          .with_note(cat("give it with --secret id=", printable(options.id), ",src=FILE"));
+      throw Error(cat("secret ", printable(options.effective_id()), ": not found"))
+          .with_note(cat("give it with --secret id=", printable(options.effective_id()), ",src=FILE"));
     }
     if (options.env) env_.push_back(cat(*options.env, "="));
     return;
@@ -163,7 +161,7 @@ void RunMounts::open_ssh(const PlannedMount& mount, std::size_t number) {
   });
   if (number == 0 && !has_socket_variable) env_.push_back(cat("SSH_AUTH_SOCK=", mount.target));
   const auto& sockets = context_.request.secrets.ssh_sockets;
-  const auto socket = sockets.find(options.id.empty() ? "default" : options.id);
+  const auto socket = sockets.find(options.effective_id());
   if (socket == sockets.end()) {
     if (!options.required) return;
     throw Error(cat("no SSH key \"", printable(options.id), "\" forwarded from the client"))

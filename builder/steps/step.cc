@@ -8,6 +8,14 @@ Timestamp step_time(const StepContext& context) {
   return context.epoch ? Timestamp{*context.epoch, 0} : context.host.clock();
 }
 
+std::string step_name(const StepContext& context) {
+  return cat(context.stage.display_name, ": ", context.step.title);
+}
+
+std::string step_slot(const StepContext& context) {
+  return cat(context.stage.display_name, " ", context.step.history);
+}
+
 std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key, bool independent) {
   if (!context.use_cache || context.before.forced) return std::nullopt;
   auto record = context.host.cache.find_record(key.digest());
@@ -45,7 +53,8 @@ StepOutcome store_layer(const StepContext& context, const cache::CacheKey& key,
                             .parent_chain = std::nullopt,
                             .created = outcome.created,
                             .inputs = key.fields(),
-                            .step = cat(context.stage.display_name, ": ", context.step.title)};
+                            .step = step_name(context),
+                            .slot = step_slot(context)};
   if (!independent && context.before.chain) record.parent_chain = context.before.chain->value;
   context.host.cache.put_record(record);
   return outcome;

@@ -45,6 +45,10 @@ struct StepOutcome {
 /// When this step happens, as images shall record it: the epoch if one is set, else the clock.
 Timestamp step_time(const StepContext& context);
 
+/// For people, and for finding the record of the same place in the file again (CacheRecord::slot).
+std::string step_name(const StepContext& context);
+std::string step_slot(const StepContext& context);
+
 /// The record `key` led to, if it can be used on top of `context.before`: same layers below (unless `independent`, for
 /// COPY --link), layer still stored, caching not switched off and nothing below forced.
 std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key, bool independent);

@@ -1,0 +1,180 @@
+#include "cli/store_session.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <thread>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "builder/cache_mounts.h"
+#include "builder/remote_sources.h"
+#include "builder/store_image_source.h"
+#include "cache/cache_store.h"
+#include "cache/stat_memo.h"
+#include "oci/disk_blob_store.h"
+#include "oci/disk_image_store.h"
+#include "oci/http.h"
+#include "oci/pull.h"
+#include "oci/registry.h"
+
+namespace imgbuild::cli {
+
+namespace {
+
+constexpr std::string_view kFormat = "imgbuild-store 1\n";
+
+/// Makes `path` and what is missing above it.
+void make_directories(const std::string& path) {
+  for (std::size_t at = 1; at != std::string::npos;) {
+    at = path.find('/', at);
+    const std::string part = path.substr(0, at);
+    if (::mkdir(part.c_str(), at == std::string::npos ? 0700 : 0755) != 0 && errno != EEXIST) {
+      throw SystemError(errno, "create the store's directory", part);
+    }
+    if (at != std::string::npos) ++at;
+  }
+}
+
+/// Refuses a directory others could plant things in (STO-1, ATK-140), and a store of a newer version (STO-2).
+UniqueFd open_store(const std::string& path) {
+  make_directories(path);
+  UniqueFd root = open_path(path, O_RDONLY | O_DIRECTORY);
+  struct stat info {};
+  if (::fstat(root.get(), &info) != 0) throw SystemError(errno, "stat", path);
+  if (info.st_uid != ::geteuid()) {
+    throw Error(cat("the store ", printable(path), " belongs to another user")).with_note("name another directory with --root");
+  }
+  if ((info.st_mode & 022) != 0) {
+    throw Error(cat("the store ", printable(path), " can be written by others")).with_note(cat("chmod go-w ", printable(path)));
+  }
+  const UniqueFd format = open_at_if_exists(root.get(), "format", O_RDONLY | O_NONBLOCK);
+  if (format) {
+    const std::string text = read_file(format.get(), 4096, "store format");
+    if (text != kFormat) {
+      throw UnsupportedError(cat("the store ", printable(path), " has the format \"", printable(trim(text)),
+                                 "\", which this version does not know"));
+    }
+  } else {
+    const UniqueFd fresh = open_at(root.get(), "format", O_WRONLY | O_CREAT, 0600);
+    write_all(fresh.get(), kFormat, "store format");
+  }
+  return root;
+}
+
+oci::HttpOptions http_options(const Environment& environment) {
+  oci::HttpOptions options;
+  options.user_agent = cat("imgbuild/", IMGBUILD_VERSION);
+  const auto first_of = [&](std::initializer_list<const char*> names) {
+    for (const char* name : names) {
+      if (const auto value = environment.find(name); value && !value->empty()) return *value;
+    }
+    return std::string();
+  };
+  options.http_proxy = first_of({"http_proxy"});   // HTTP_PROXY could come from a CGI request header
+  options.https_proxy = first_of({"https_proxy", "HTTPS_PROXY"});
+  options.no_proxy = first_of({"no_proxy", "NO_PROXY"});
+  options.ca_file = first_of({"SSL_CERT_FILE"});
+  options.ca_directory = first_of({"SSL_CERT_DIR"});
+  return options;
+}
+
+/// The absolute path of the store, for programs that take paths only (git).
+std::string work_path(const std::string& path) {
+  if (path.starts_with('/')) return path;
+  char buffer[4096];
+  if (::getcwd(buffer, sizeof buffer) == nullptr) throw SystemError(errno, "find the current directory");
+  return cat(buffer, "/", path);
+}
+
+builder::RemoteOptions remote_options(int root, const std::string& work_directory, const Environment& environment) {
+  builder::RemoteOptions options;
+  const oci::HttpOptions http = http_options(environment);
+  options.git.http_proxy = http.http_proxy;
+  options.git.https_proxy = http.https_proxy;
+  options.git.no_proxy = http.no_proxy;
+  options.git.ca_file = http.ca_file;
+  options.git.ssh_socket = environment.find("SSH_AUTH_SOCK").value_or("");
+  options.work_directory = work_directory;
+  options.spool_directory = root;
+  return options;
+}
+
+std::string read_resolv_conf() {
+  const UniqueFd file(::open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC));
+  return file ? read_file(file.get(), 64 * 1024, "/etc/resolv.conf") : std::string();
+}
+
+}  // namespace
+
+std::string store_path(const std::string& option, const Environment& environment, bool is_root) {
+  if (!option.empty()) return option;
+  if (const auto root = environment.find("IMGBUILD_ROOT"); root && !root->empty()) return *root;
+  if (is_root) return "/var/lib/imgbuild";
+  if (const auto data = environment.find("XDG_DATA_HOME"); data && data->starts_with('/')) return cat(*data, "/imgbuild");
+  if (const auto home = environment.find("HOME"); home && home->starts_with('/')) return cat(*home, "/.local/share/imgbuild");
+  throw Error("where is the store? HOME is not set", ExitCode::usage).with_note("name a directory with --root or IMGBUILD_ROOT");
+}
+
+/// In the order they must outlive one another.
+struct StoreSession::Parts {
+  std::stop_source stop;
+  UniqueFd root;
+  ThreadPool pool;
+  oci::DiskBlobStore blobs;
+  oci::DiskImageStore images;
+  std::unique_ptr<cache::CacheStore> cache;
+  std::unique_ptr<cache::StatMemo> memo;
+  oci::HttpClient http;
+  oci::Registry registry;
+  oci::ImagePuller puller;
+  builder::StoreImageSource bases;
+  builder::LayerIndexes indexes;
+  builder::CacheMounts cache_mounts;
+  std::string work_directory;
+  builder::RemoteFetcher remote;
+  builder::Host host;
+
+  Parts(const Options& options, const Environment& environment)
+      : root(open_store(options.path)),
+        pool(options.threads != 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency())),
+        blobs(root.get()),
+        images(root.get()),
+        cache(cache::open_cache_store(root.get())),
+        memo(cache::open_stat_memo(root.get())),
+        http(http_options(environment)),
+        registry(http, {}),
+        puller(registry, blobs),
+        bases(blobs, images, puller, options.pull, stop.get_token()),
+        indexes(root.get(), blobs, [this](const oci::LayerBlob& layer) { bases.fetch({layer}); }),
+        cache_mounts(root.get()),
+        work_directory(work_path(options.path)),
+        remote(http, *memo, &pool, wall_clock_now, remote_options(root.get(), work_directory, environment)),
+        host{.blobs = blobs,
+             .images = images,
+             .cache = *cache,
+             .memo = *memo,
+             .indexes = indexes,
+             .bases = bases,
+             .cache_mounts = cache_mounts,
+             .remote = remote,
+             .pool = pool,
+             .run_refusal = options.tier.refusal,
+             .store_root = root.get(),
+             .resolv_conf = read_resolv_conf(),
+             .clock = wall_clock_now} {
+  }
+};
+
+StoreSession::StoreSession(const Options& options, const Environment& environment)
+    : parts_(std::make_unique<Parts>(options, environment)) {}
+
+StoreSession::~StoreSession() = default;
+
+builder::Host& StoreSession::host() noexcept { return parts_->host; }
+
+int StoreSession::root_fd() const noexcept { return parts_->root.get(); }
+
+}  // namespace imgbuild::cli
