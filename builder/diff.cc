@@ -1,0 +1,130 @@
+#include "builder/diff.h"
+
+#include <fcntl.h>
+
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+#include "base/error.h"
+#include "base/stream.h"
+#include "base/strings.h"
+#include "builder/upper_walk.h"
+#include "oci/layer_order.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+using oci::FileNode;
+using oci::FileNodePtr;
+using oci::FileType;
+using oci::LayerEntry;
+using oci::PendingEntry;
+
+/// Names in the upper directory of one inode, in layer order.
+using LinkGroups = std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<std::size_t>>;
+
+LinkGroups group_links(const std::vector<UpperNode>& nodes) {
+  LinkGroups groups;
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    if (nodes[i].linked) groups[{nodes[i].device, nodes[i].inode}].push_back(i);
+  return groups;
+}
+
+/// One changed name makes all of them part of the layer: a link never leads out of it (OVL-25). Returns the inodes of
+/// the lower layers that got a new name without being changed themselves.
+std::vector<std::pair<std::uint64_t, std::size_t>> spread_over_links(std::vector<UpperNode>& nodes, const LinkGroups& groups) {
+  std::vector<std::pair<std::uint64_t, std::size_t>> kept;
+  for (const auto& [inode, names] : groups) {
+    bool any_changed = false;
+    std::uint64_t lower_group = 0;
+    for (const std::size_t name : names) {
+      any_changed |= nodes[name].changed;
+      if (!nodes[name].changed) lower_group = nodes[name].below->link_group;
+    }
+    if (!any_changed) continue;
+    if (lower_group != 0) kept.emplace_back(lower_group, names.front());
+    for (const std::size_t name : names) nodes[name].changed = true;
+    for (const std::size_t name : names) {
+      if (name == names.front()) continue;
+      nodes[name].entry.kind = LayerEntry::Kind::hard_link;
+      nodes[name].entry.hard_link_target = nodes[names.front()].entry.path;
+    }
+  }
+  return kept;
+}
+
+void include_parents(std::vector<UpperNode>& nodes) {
+  // Parents stand before their children, so one pass from the end reaches all of them.
+  for (std::size_t i = nodes.size(); i-- > 0;)
+    if (nodes[i].changed && nodes[i].parent != UpperNode::kRoot) nodes[nodes[i].parent].changed = true;
+}
+
+/// Whether `path` of the lower layers still shows through the upper directory.
+bool shows_through(const std::string& path, const std::unordered_map<std::string, const UpperNode*>& upper) {
+  if (upper.contains(path)) return false;
+  for (auto slash = path.rfind('/'); slash != std::string::npos && slash > 0; slash = path.rfind('/', slash - 1)) {
+    const auto found = upper.find(path.substr(0, slash));
+    if (found != upper.end()) return !found->second->hides_below;
+  }
+  return true;
+}
+
+/// LAY-25: a new name of an inode below makes its other names links to it as well, or they would fall apart.
+std::vector<PendingEntry> other_lower_names(std::vector<UpperNode>& nodes, const oci::FileTree& lower,
+                                            const std::vector<std::pair<std::uint64_t, std::size_t>>& kept) {
+  std::vector<PendingEntry> out;
+  if (kept.empty()) return out;
+  std::unordered_map<std::string, const UpperNode*> upper;
+  for (const auto& node : nodes) upper.emplace(node.entry.path, &node);
+  std::unordered_map<std::uint64_t, std::size_t> firsts(kept.begin(), kept.end());
+  oci::walk(lower, "", [&](const std::string& path, const FileNodePtr& node) {
+    const auto first = node->link_group == 0 ? firsts.end() : firsts.find(node->link_group);
+    if (first == firsts.end() || !shows_through(path, upper)) return true;
+    PendingEntry link;
+    link.entry.kind = LayerEntry::Kind::hard_link;
+    link.entry.path = path;
+    link.entry.hard_link_target = nodes[first->second].entry.path;
+    out.push_back(std::move(link));
+    for (auto slash = path.rfind('/'); slash != std::string::npos; slash = slash == 0 ? std::string::npos : path.rfind('/', slash - 1)) {
+      const auto parent = upper.find(path.substr(0, slash));
+      if (parent != upper.end()) nodes[static_cast<std::size_t>(parent->second - nodes.data())].changed = true;
+    }
+    return true;
+  });
+  return out;
+}
+
+PendingEntry pending(UpperNode& node, const std::shared_ptr<const RootDir>& upper) {
+  PendingEntry out{std::move(node.entry), {}};
+  const LayerEntry& entry = out.entry;
+  if (entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular && entry.attributes.size > 0) {
+    out.open = [upper, path = entry.path]() -> std::unique_ptr<Source> {
+      return std::make_unique<FileSource>(upper->open_beneath(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK), path);
+    };
+  }
+  return out;
+}
+
+}  // namespace
+
+UpperDiff diff_upper(std::shared_ptr<const RootDir> upper, const oci::FileTree& lower, const DiffOptions& options) {
+  UpperWalk walk = walk_upper(upper->fd(), lower, options);
+  const auto kept = spread_over_links(walk.nodes, group_links(walk.nodes));
+  auto others = other_lower_names(walk.nodes, lower, kept);
+  include_parents(walk.nodes);
+  UpperDiff out;
+  for (auto& node : walk.nodes)
+    if (node.changed) out.entries.push_back(pending(node, upper));
+  if (!others.empty()) {
+    out.entries.insert(out.entries.end(), std::make_move_iterator(others.begin()), std::make_move_iterator(others.end()));
+    out.entries = oci::order_entries(oci::add_parents(std::move(out.entries), lower));
+    out.upper_is_exact = false;
+  }
+  out.skipped_sockets = std::move(walk.sockets);
+  if (!out.skipped_sockets.empty()) out.upper_is_exact = false;
+  return out;
+}
+
+}  // namespace imgbuild::builder

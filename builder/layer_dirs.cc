@@ -1,0 +1,121 @@
+#include "builder/layer_dirs.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/root_dir.h"
+#include "base/strings.h"
+#include "oci/layer_applier.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+UniqueFd open_store_dir(int store_root, const char* name) {
+  ensure_dir_at(store_root, name, 0700);
+  return open_at(store_root, name, O_RDONLY | O_DIRECTORY);
+}
+
+bool same_file(int dir, const std::string& name, int fd) {
+  struct stat by_name {}, by_fd {};
+  return ::fstatat(dir, name.c_str(), &by_name, AT_SYMLINK_NOFOLLOW) == 0 && ::fstat(fd, &by_fd) == 0 &&
+         by_name.st_ino == by_fd.st_ino && by_name.st_dev == by_fd.st_dev;
+}
+
+}  // namespace
+
+LayerDirStore::LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
+                             const Options& options)
+    : blobs_(blobs),
+      indexes_(indexes),
+      work_(work),
+      options_(options),
+      layers_(open_store_dir(store_root, "layers")),
+      locks_(open_store_dir(store_root, "locks")) {}
+
+std::string LayerDirStore::meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id) const {
+  const std::string text = cat("imgbuild layer directory 1\nchain ", chain.value.str(), "\ndiff_id ", diff_id.value.str(), "\nflavour ",
+                               options_.flavour == oci::OverlayFlavour::trusted ? "trusted" : "user", "\n");
+  return cat(text, "end ", sha256(text).hex(), "\n");
+}
+
+FileLock LayerDirStore::lock(const oci::ChainId& chain) const {
+  return FileLock::acquire(locks_.get(), cat("layer-", chain.value.hex()), FileLock::Kind::exclusive);
+}
+
+std::shared_ptr<const LayerDir> LayerDirStore::open_valid(const oci::ChainId& chain, const oci::DiffId& diff_id) const {
+  const std::string name = chain.value.hex();
+  const UniqueFd dir = open_at_if_exists(layers_.get(), name, O_RDONLY | O_DIRECTORY);
+  if (!dir || !open_at_if_exists(dir.get(), "meta", O_RDONLY)) return nullptr;
+  auto lease = FileLock::try_acquire(dir.get(), "meta", FileLock::Kind::shared);
+  // Somebody may have taken it away between opening and locking.
+  if (!lease || !same_file(layers_.get(), name, dir.get())) return nullptr;
+  if (read_file_at(dir.get(), "meta", 4096) != meta_text(chain, diff_id)) return nullptr;
+  UniqueFd fs = open_at_if_exists(dir.get(), "fs", O_RDONLY | O_DIRECTORY);
+  if (!fs) return nullptr;
+  return std::make_shared<const LayerDir>(LayerDir{diff_id, std::move(fs), std::move(*lease)});
+}
+
+std::shared_ptr<const LayerDir> LayerDirStore::find(const oci::ChainId& chain, const oci::DiffId& diff_id) {
+  const std::lock_guard guard(mutex_);
+  auto& known = open_[chain.value];
+  if (auto dir = known.lock()) return dir;
+  auto dir = open_valid(chain, diff_id);
+  known = dir;
+  return dir;
+}
+
+void LayerDirStore::extract(const std::vector<oci::LayerBlob>& layers, std::size_t index, const oci::ChainId& chain) {
+  TempDir dir = work_.make_dir("x");
+  ensure_dir_at(dir.fd(), "fs", 0755);
+  const UniqueFd fs = open_at(dir.fd(), "fs", O_RDONLY | O_DIRECTORY);
+  const std::vector<oci::LayerBlob> below(layers.begin(), layers.begin() + static_cast<std::ptrdiff_t>(index));
+  oci::ApplyOptions options;
+  options.flavour = options_.flavour;
+  options.make_devices = options_.make_devices;
+  const auto applied = oci::apply_layer(blobs_, layers[index], fs.get(), indexes_.tree(below), options);
+  indexes_.put(layers[index].diff_id, applied.index);
+  publish_locked(std::move(dir), chain, layers[index].diff_id);
+}
+
+std::vector<std::shared_ptr<const LayerDir>> LayerDirStore::open(const std::vector<oci::LayerBlob>& layers) {
+  std::vector<std::shared_ptr<const LayerDir>> out;
+  std::optional<oci::ChainId> chain;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    chain = oci::chain(chain, layers[i].diff_id);
+    auto dir = find(*chain, layers[i].diff_id);
+    if (!dir) {
+      const FileLock working = lock(*chain);
+      dir = find(*chain, layers[i].diff_id);   // another one may have been faster
+      if (!dir) {
+        extract(layers, i, *chain);
+        dir = find(*chain, layers[i].diff_id);
+      }
+      if (!dir) throw Error(cat("the extracted layer ", chain->value.short_hex(), " disappeared from the store"));
+    }
+    out.push_back(std::move(dir));
+  }
+  return out;
+}
+
+void LayerDirStore::publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id) {
+  const UniqueFd meta = open_at(dir.fd(), "meta", O_WRONLY | O_CREAT | O_EXCL, 0600);
+  write_all(meta.get(), meta_text(chain, diff_id), "meta");
+  const std::string name = chain.value.hex();
+  // What is there is not valid, or find() would have taken it.
+  remove_tree_at(layers_.get(), name);
+  if (::renameat(dir.parent_fd(), dir.name().c_str(), layers_.get(), name.c_str()) != 0) throw SystemError(errno, "rename", name);
+  dir.release();
+}
+
+void LayerDirStore::publish(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id) {
+  const FileLock working = lock(chain);
+  if (!find(chain, diff_id)) publish_locked(std::move(dir), chain, diff_id);
+}
+
+}  // namespace imgbuild::builder

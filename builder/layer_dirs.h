@@ -1,0 +1,60 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "base/file_lock.h"
+#include "base/unique_fd.h"
+#include "builder/layer_indexes.h"
+#include "builder/snapshotter.h"
+#include "builder/work_area.h"
+
+namespace imgbuild::builder {
+
+/// One extracted layer, open. Holds a shared lock on its `meta`: whoever removes layers takes that lock exclusively
+/// before and so never takes one away that is in use (STO-22).
+struct LayerDir {
+  oci::DiffId diff_id;
+  UniqueFd fs;
+  FileLock lease;
+};
+
+/// `layers/<chain ID>/{fs,meta}` of the store: layers extracted as lower directories of an overlay (OVL-11). Such a
+/// directory is complete and never changes from the moment it has its name (STO-5, OVL-53); one without a valid `meta`,
+/// or of the other flavour, counts as not there and is replaced. Thread-safe, and several processes may share it.
+class LayerDirStore {
+ public:
+  struct Options {
+    oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
+    bool make_devices = true;
+  };
+  LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work, const Options& options);
+
+  /// The layers, base first; missing ones are extracted from their blobs.
+  std::vector<std::shared_ptr<const LayerDir>> open(const std::vector<oci::LayerBlob>& layers);
+
+  /// Gives the directory `fs` in `dir` its name as the layer `chain`; `dir` belongs to it then. Content when the layer
+  /// is there already.
+  void publish(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
+
+ private:
+  std::shared_ptr<const LayerDir> find(const oci::ChainId& chain, const oci::DiffId& diff_id);
+  std::shared_ptr<const LayerDir> open_valid(const oci::ChainId& chain, const oci::DiffId& diff_id) const;
+  void extract(const std::vector<oci::LayerBlob>& layers, std::size_t index, const oci::ChainId& chain);
+  void publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
+  FileLock lock(const oci::ChainId& chain) const;
+  std::string meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id) const;
+
+  oci::BlobStore& blobs_;
+  LayerIndexes& indexes_;
+  const WorkArea& work_;
+  const Options options_;
+  UniqueFd layers_, locks_;
+  std::mutex mutex_;
+  std::unordered_map<Digest, std::weak_ptr<const LayerDir>> open_;   // by chain ID
+};
+
+}  // namespace imgbuild::builder

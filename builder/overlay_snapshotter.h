@@ -1,0 +1,32 @@
+#pragma once
+
+#include "builder/layer_dirs.h"
+#include "builder/layer_indexes.h"
+#include "builder/snapshotter.h"
+#include "builder/work_area.h"
+
+namespace imgbuild::builder {
+
+/// Snapshots as overlays of extracted layers (tiers T0 and T1). For the user flavour the process must be root of its user
+/// namespace. Must outlive what it made.
+class OverlaySnapshotter final : public Snapshotter {
+ public:
+  /// `store_root` is borrowed, as are the others. Throws SystemError.
+  OverlaySnapshotter(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
+                     oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted);
+
+  std::unique_ptr<WritableSnapshot> prepare(const std::vector<oci::LayerBlob>& layers) override;
+  std::shared_ptr<LayerDirs> open_layers(const std::vector<oci::LayerBlob>& layers) override;
+  std::shared_ptr<ContentProvider> content(const std::vector<oci::LayerBlob>& layers) override;
+
+  /// A directory on the store's file system for what may be thrown away (LinuxSandbox::Options::scratch_dir).
+  int scratch_dir() const noexcept { return work_.fd(); }
+
+ private:
+  const oci::OverlayFlavour flavour_;
+  WorkArea work_;
+  UniqueFd empty_;   ///< the lower directory of snapshots without layers
+  LayerDirStore dirs_;
+};
+
+}  // namespace imgbuild::builder

@@ -1,0 +1,249 @@
+#include "builder/upper_walk.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "builder/overlay_xattr.h"
+
+namespace imgbuild::builder {
+
+namespace {
+
+using oci::FileAttributes;
+using oci::FileNode;
+using oci::FileType;
+using oci::LayerEntry;
+
+constexpr std::size_t kMaxPath = 4096;   // LAY-40
+
+bool is_whiteout(const struct stat& info) { return S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0); }
+
+std::vector<std::string> sorted_names(int dir, const std::string& path) {
+  UniqueFd copy(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  DIR* stream = copy ? ::fdopendir(copy.get()) : nullptr;
+  if (stream == nullptr) throw SystemError(errno, "read directory", path);
+  static_cast<void>(copy.release());
+  std::vector<std::string> names;
+  errno = 0;
+  while (const dirent* item = ::readdir(stream)) {
+    if (std::strcmp(item->d_name, ".") != 0 && std::strcmp(item->d_name, "..") != 0) names.emplace_back(item->d_name);
+  }
+  const int error_number = errno;
+  ::closedir(stream);
+  if (error_number != 0) throw SystemError(error_number, "read directory", path);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+FileType type_of(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFDIR: return FileType::directory;
+    case S_IFLNK: return FileType::symlink;
+    case S_IFCHR: return FileType::char_device;
+    case S_IFBLK: return FileType::block_device;
+    case S_IFIFO: return FileType::fifo;
+    default: return FileType::regular;
+  }
+}
+
+std::string link_target(int dir, const std::string& name, const std::string& path) {
+  char target[4097];
+  const ssize_t size = ::readlinkat(dir, name.c_str(), target, sizeof target);
+  if (size < 0) throw SystemError(errno, "read link", path);
+  return {target, static_cast<std::size_t>(size)};
+}
+
+FileAttributes attributes_of(const struct stat& info) {
+  FileAttributes out;
+  out.type = type_of(info.st_mode);
+  out.mode = info.st_mode & 07777;
+  out.uid = info.st_uid;
+  out.gid = info.st_gid;
+  out.mtime = {info.st_mtim.tv_sec, static_cast<std::uint32_t>(info.st_mtim.tv_nsec)};
+  if (out.type == FileType::regular) out.size = static_cast<std::uint64_t>(info.st_size);
+  if (out.type == FileType::char_device || out.type == FileType::block_device) {
+    out.device_major = major(info.st_rdev);
+    out.device_minor = minor(info.st_rdev);
+  }
+  return out;
+}
+
+bool same_xattrs(const FileAttributes& a, const FileAttributes& b) {
+  // The lower tree may know attributes that a diff never records.
+  const auto next = [](auto it, auto end) { return std::find_if(it, end, [](const auto& x) { return is_exported_xattr(x.first); }); };
+  auto left = next(a.xattrs.begin(), a.xattrs.end()), right = next(b.xattrs.begin(), b.xattrs.end());
+  while (left != a.xattrs.end() && right != b.xattrs.end()) {
+    if (*left != *right) return false;
+    left = next(std::next(left), a.xattrs.end());
+    right = next(std::next(right), b.xattrs.end());
+  }
+  return left == a.xattrs.end() && right == b.xattrs.end();
+}
+
+bool same_metadata(const FileAttributes& a, const FileAttributes& b) {
+  return a.type == b.type && (a.mode == b.mode || a.type == FileType::symlink) && a.uid == b.uid && a.gid == b.gid &&
+         a.device_major == b.device_major && a.device_minor == b.device_minor && a.size == b.size &&
+         a.link_target == b.link_target && same_xattrs(a, b);
+}
+
+std::size_t read_fully(int fd, char* out, std::size_t size, const std::string& path) {
+  std::size_t done = 0;
+  while (done < size) {
+    const ssize_t got = ::read(fd, out + done, size - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw SystemError(errno, "read", path);
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  return done;
+}
+
+bool same_bytes(int a, int b, const std::string& path) {
+  constexpr std::size_t kChunk = 128 * 1024;
+  std::vector<char> left(kChunk), right(kChunk);
+  for (;;) {
+    const std::size_t in_left = read_fully(a, left.data(), kChunk, path), in_right = read_fully(b, right.data(), kChunk, path);
+    if (in_left != in_right || std::memcmp(left.data(), right.data(), in_left) != 0) return false;
+    if (in_left < kChunk) return true;
+  }
+}
+
+class Walker {
+ public:
+  Walker(const DiffOptions& options) : options_(options), xattrs_(options.flavour) {}
+
+  void directory(int dir, const std::string& path, std::size_t index, const FileNode* below, bool hides_below) {
+    const auto names = sorted_names(dir, path);
+    std::vector<struct stat> infos(names.size());
+    for (std::size_t i = 0; i < names.size(); ++i)
+      if (::fstatat(dir, names[i].c_str(), &infos[i], AT_SYMLINK_NOFOLLOW) != 0) throw SystemError(errno, "stat", cat(path, names[i]));
+    whiteouts(path, index, names, infos, below, hides_below);
+    for (std::size_t i = 0; i < names.size(); ++i)
+      if (!is_whiteout(infos[i])) child(dir, path, names[i], infos[i], index, child_of(below, names[i]), hides_below);
+  }
+
+  UpperWalk take() { return std::move(walk_); }
+
+ private:
+  static const FileNode* child_of(const FileNode* directory, const std::string& name) {
+    if (directory == nullptr) return nullptr;
+    const auto found = directory->children.find(name);
+    return found == directory->children.end() ? nullptr : found->second.get();
+  }
+
+  /// Directly after their directory (LAY-29), and only for what is there to be hidden (LAY-28).
+  void whiteouts(const std::string& path, std::size_t index, const std::vector<std::string>& names,
+                 const std::vector<struct stat>& infos, const FileNode* below, bool hides_below) {
+    if (below == nullptr) return;
+    if (hides_below) {
+      for (const auto& [name, node] : below->children) {
+        const auto at = std::lower_bound(names.begin(), names.end(), name);
+        const bool present = at != names.end() && *at == name && !is_whiteout(infos[static_cast<std::size_t>(at - names.begin())]);
+        if (!present) add_whiteout(path + name, index, node.get());
+      }
+      return;
+    }
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (!is_whiteout(infos[i])) continue;
+      if (const FileNode* gone = child_of(below, names[i])) add_whiteout(path + names[i], index, gone);
+    }
+  }
+
+  void add_whiteout(std::string path, std::size_t parent, const FileNode* below) {
+    UpperNode node;
+    node.parent = parent;
+    node.entry.kind = LayerEntry::Kind::whiteout;
+    node.entry.path = std::move(path);
+    node.below = below;
+    node.changed = true;
+    node.hides_below = true;
+    walk_.nodes.push_back(std::move(node));
+  }
+
+  void child(int dir, const std::string& parent_path, const std::string& name, const struct stat& info, std::size_t parent,
+             const FileNode* below, bool parent_hides) {
+    std::string path = parent_path + name;
+    refuse_what_no_layer_holds(name, path, info);
+    if (S_ISSOCK(info.st_mode)) {
+      walk_.sockets.push_back(std::move(path));
+      // What the socket replaced is gone all the same.
+      if (below != nullptr) add_whiteout(parent_path + name, parent, below);
+      return;
+    }
+    UpperXattrs xattrs = xattrs_.read(dir, name, path);
+    if (xattrs.foreign_form) throw Error(cat(printable(path), " was moved or shortened by the file system in a way imgbuild does not use"));
+    UpperNode node;
+    node.parent = parent;
+    node.entry.path = path;
+    node.entry.attributes = attributes_of(info);
+    node.entry.attributes.xattrs = std::move(xattrs.exported);
+    if (S_ISLNK(info.st_mode)) node.entry.attributes.link_target = link_target(dir, name, path);
+    node.below = below;
+    const bool is_directory = S_ISDIR(info.st_mode);
+    const bool directory_below = below != nullptr && below->attributes.type == FileType::directory;
+    node.hides_below = !is_directory || xattrs.opaque || parent_hides || !directory_below;
+    node.changed = !same(dir, name, node);
+    if (!is_directory && info.st_nlink > 1) {
+      node.linked = true;
+      node.device = info.st_dev;
+      node.inode = info.st_ino;
+    }
+    const bool hides = node.hides_below;
+    const std::size_t index = walk_.nodes.size();
+    walk_.nodes.push_back(std::move(node));
+    if (!is_directory) return;
+    const UniqueFd inside = open_at(dir, name, O_RDONLY | O_DIRECTORY);
+    directory(inside.get(), path + '/', index, directory_below ? below : nullptr, hides);
+  }
+
+  void refuse_what_no_layer_holds(const std::string& name, const std::string& path, const struct stat& info) const {
+    if (name.starts_with(".wh.")) {
+      throw Error(cat(printable(path), ": a layer cannot hold a file whose name starts with .wh.: it would delete another one"));
+    }
+    if (path.size() > kMaxPath) throw Error(cat("a path is longer than ", kMaxPath, " bytes: ", printable(path.substr(0, 80)), "…"));
+    if (S_ISREG(info.st_mode) && static_cast<std::uint64_t>(info.st_size) > options_.max_file_size) {
+      throw Error(cat(printable(path), " has a size of ", human_size(static_cast<std::uint64_t>(info.st_size)), ", more than a file of a layer may have (",
+                      human_size(options_.max_file_size), ")"))
+          .with_note("a sparse file such as /var/log/lastlog counts with its full length");
+    }
+  }
+
+  /// OVL-21. A copy the kernel made before a change that did not come has the times of the original.
+  bool same(int dir, const std::string& name, const UpperNode& node) const {
+    if (node.below == nullptr) return false;
+    const FileAttributes& here = node.entry.attributes;
+    const FileAttributes& there = node.below->attributes;
+    if (!same_metadata(here, there)) return false;
+    if (here.type == FileType::directory) return true;
+    if (here.mtime.seconds != there.mtime.seconds) return false;
+    const bool exact = here.mtime == there.mtime && here.mtime.nanoseconds != 0;
+    if (exact || here.type != FileType::regular || here.size == 0) return true;
+    if (!node.below->origin || !options_.open_lower) return false;
+    const UniqueFd lower = options_.open_lower(*node.below->origin);
+    const UniqueFd upper = open_at(dir, name, O_RDONLY | O_NONBLOCK);
+    return lower && same_bytes(upper.get(), lower.get(), node.entry.path);
+  }
+
+  const DiffOptions& options_;
+  XattrReader xattrs_;
+  UpperWalk walk_;
+};
+
+}  // namespace
+
+UpperWalk walk_upper(int upper, const oci::FileTree& lower, const DiffOptions& options) {
+  Walker walker(options);
+  walker.directory(upper, "", UpperNode::kRoot, lower.root().get(), false);
+  return walker.take();
+}
+
+}  // namespace imgbuild::builder
