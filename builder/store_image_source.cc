@@ -8,8 +8,13 @@
 namespace imgbuild::builder {
 
 StoreImageSource::StoreImageSource(oci::BlobStore& blobs, oci::ImageStore& images, oci::ImagePuller& puller,
-                                   bool always_pull, std::stop_token stop)
-    : blobs_(blobs), images_(images), puller_(puller), always_pull_(always_pull), stop_(std::move(stop)) {}
+                                   bool always_pull, std::function<Timestamp()> clock, std::stop_token stop)
+    : blobs_(blobs),
+      images_(images),
+      puller_(puller),
+      always_pull_(always_pull),
+      clock_(std::move(clock)),
+      stop_(std::move(stop)) {}
 
 std::optional<oci::Image> StoreImageSource::find_local(const oci::Reference& name, const oci::Platform& platform,
                                                        bool exact) const {
@@ -24,12 +29,15 @@ std::optional<oci::Image> StoreImageSource::find_local(const oci::Reference& nam
 }
 
 oci::Image StoreImageSource::resolve(const oci::Reference& name, const oci::Platform& platform, bool exact_platform) {
-  if (!always_pull_) {
-    if (auto local = find_local(name, platform, exact_platform)) return std::move(*local);
-  }
+  auto local = always_pull_ ? std::nullopt : find_local(name, platform, exact_platform);
+  if (local && local->config.platform == platform) return std::move(*local);
   try {
-    return puller_.resolve(name, platform, exact_platform, stop_);
+    oci::Image pulled = puller_.resolve(name, platform, exact_platform, stop_);
+    // Kept under its name, so that the next build finds it without a network.
+    if (!local) images_.tag(name, pulled.descriptor, clock_());
+    return pulled;
   } catch (RegistryError& error) {
+    if (local) return std::move(*local);   // built or loaded here for another platform, and all there is
     std::vector<std::string> known;
     for (const auto& tagged : images_.list()) known.push_back(tagged.name.familiar());
     if (const auto close = nearest(name.familiar(), known)) error.add_note(cat("did you mean ", *close, "?"));

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "builder/image_source.h"
 #include "oci/blob_store.h"
 #include "oci/image_store.h"
@@ -7,14 +9,13 @@
 
 namespace imgbuild::builder {
 
-/// Base images by name: first the local store, so that an image that was built or loaded here is found without a
-/// network, then the registry. With `always_pull` the registry is asked first and the store is the second choice only
-/// for names it cannot have (FROM-11).
+/// Base images by name: first the local store, so that an image that was built, loaded or pulled before is found
+/// without a network, then the registry. With `always_pull` the registry is always asked (FROM-11).
 class StoreImageSource final : public ImageSource {
  public:
   /// All are borrowed. `stop` cancels what is under way.
   StoreImageSource(oci::BlobStore& blobs, oci::ImageStore& images, oci::ImagePuller& puller, bool always_pull,
-                   std::stop_token stop);
+                   std::function<Timestamp()> clock, std::stop_token stop);
 
   oci::Image resolve(const oci::Reference& name, const oci::Platform& platform, bool exact_platform) override;
   void fetch(const std::vector<oci::LayerBlob>& layers) override;
@@ -26,6 +27,7 @@ class StoreImageSource final : public ImageSource {
   oci::ImageStore& images_;
   oci::ImagePuller& puller_;
   bool always_pull_;
+  std::function<Timestamp()> clock_;
   std::stop_token stop_;
 };
 

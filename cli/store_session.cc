@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "builder/cache_mounts.h"
+#include "builder/linux_sandbox.h"
+#include "builder/overlay_snapshotter.h"
 #include "builder/remote_sources.h"
 #include "builder/store_image_source.h"
 #include "cache/cache_store.h"
@@ -135,6 +137,8 @@ struct StoreSession::Parts {
   builder::CacheMounts cache_mounts;
   std::string work_directory;
   builder::RemoteFetcher remote;
+  std::unique_ptr<builder::OverlaySnapshotter> snapshots;
+  std::unique_ptr<builder::LinuxSandbox> sandbox;
   builder::Host host;
 
   Parts(const Options& options, const Environment& environment)
@@ -147,7 +151,7 @@ struct StoreSession::Parts {
         http(http_options(environment)),
         registry(http, {}),
         puller(registry, blobs),
-        bases(blobs, images, puller, options.pull, stop.get_token()),
+        bases(blobs, images, puller, options.pull, wall_clock_now, stop.get_token()),
         indexes(root.get(), blobs, [this](const oci::LayerBlob& layer) { bases.fetch({layer}); }),
         cache_mounts(root.get()),
         work_directory(work_path(options.path)),
@@ -165,6 +169,16 @@ struct StoreSession::Parts {
              .store_root = root.get(),
              .resolv_conf = read_resolv_conf(),
              .clock = wall_clock_now} {
+    if (options.with_sandbox && options.tier.can_run) open_sandbox(options);
+  }
+
+  void open_sandbox(const Options& options) {
+    const auto flavour = options.tier.in_user_namespace ? oci::OverlayFlavour::user : oci::OverlayFlavour::trusted;
+    snapshots = std::make_unique<builder::OverlaySnapshotter>(root.get(), blobs, indexes, flavour);
+    sandbox = std::make_unique<builder::LinuxSandbox>(
+        builder::LinuxSandbox::Options{.scratch_dir = snapshots->scratch_dir(), .flavour = flavour});
+    host.snapshots = snapshots.get();
+    host.sandbox = sandbox.get();
   }
 };
 
