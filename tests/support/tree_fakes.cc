@@ -2,6 +2,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <locale.h>
 
 #include <stdexcept>
 
@@ -57,6 +58,22 @@ void keep(builder::SourceTree& all, builder::MemorySource& kept, const parser::I
     if (child.ignored() && kept.find(path) && !kept.list(path).empty()) kept.add(path, node);
   }
 }
+
+/// libarchive writes PAX names outside ASCII only where the locale knows UTF-8. The thread's own comes back at the end.
+class Utf8Locale {
+ public:
+  Utf8Locale() : locale_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)), before_(::uselocale(locale_)) {}
+  Utf8Locale(const Utf8Locale&) = delete;
+  Utf8Locale& operator=(const Utf8Locale&) = delete;
+  ~Utf8Locale() {
+    ::uselocale(before_);
+    if (locale_ != nullptr) ::freelocale(locale_);
+  }
+
+ private:
+  locale_t locale_;
+  locale_t before_;
+};
 
 void check(int result, archive* handle) {
   if (result != ARCHIVE_OK) throw std::runtime_error(cat("libarchive: ", ::archive_error_string(handle)));
@@ -141,6 +158,7 @@ std::shared_ptr<builder::MemorySource> without_ignored(builder::SourceTree& all,
 
 std::string make_archive(const std::vector<TarSpec>& members, const std::string& compression,
                          const std::string& format) {
+  const Utf8Locale utf8;
   const std::unique_ptr<archive, int (*)(archive*)> out(::archive_write_new(), ::archive_write_free);
   check(::archive_write_set_format_by_name(out.get(), format.c_str()), out.get());
   if (compression != "none") check(::archive_write_add_filter_by_name(out.get(), compression.c_str()), out.get());
