@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 
-namespace imgbuild::test {
+namespace imgbuild::tests {
 
 constexpr const char* kBusybox = "/usr/bin/busybox";
 
@@ -33,4 +33,4 @@ inline void fill_busybox_root(int root) {
   write_all(passwd.get(), "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/:/bin/sh\n");
 }
 
-}  // namespace imgbuild::test
+}  // namespace imgbuild::tests

@@ -4,7 +4,7 @@
 
 #include <cstdio>
 
-namespace imgbuild::test {
+namespace imgbuild::tests {
 
 /// True when the test must be skipped because this process is not root; says so.
 inline bool lacks_root() {
@@ -13,4 +13,4 @@ inline bool lacks_root() {
   return true;
 }
 
-}  // namespace imgbuild::test
+}  // namespace imgbuild::tests

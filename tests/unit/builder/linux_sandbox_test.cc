@@ -32,7 +32,7 @@ class Bench {
     ensure_dir_at(dir_.fd(), "scratch", 0700);
     base_ = open_at(dir_.fd(), "base", O_RDONLY | O_DIRECTORY);
     scratch_ = open_at(dir_.fd(), "scratch", O_RDONLY | O_DIRECTORY);
-    test::fill_busybox_root(base_.get());
+    tests::fill_busybox_root(base_.get());
     fresh();
     sandbox_ = std::make_unique<LinuxSandbox>(LinuxSandbox::Options{.scratch_dir = scratch_.get()});
   }
@@ -79,8 +79,8 @@ bool exists(int dir, const char* name) {
 }
 
 bool cannot_run() {
-  if (test::lacks_root()) return true;
-  if (test::has_busybox()) return false;
+  if (tests::lacks_root()) return true;
+  if (tests::has_busybox()) return false;
   std::puts("skipped: needs a static busybox");
   return true;
 }
