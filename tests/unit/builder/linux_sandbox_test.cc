@@ -34,7 +34,7 @@ class Bench {
     scratch_ = open_at(dir_.fd(), "scratch", O_RDONLY | O_DIRECTORY);
     tests::fill_busybox_root(base_.get());
     fresh();
-    sandbox_ = std::make_unique<LinuxSandbox>(LinuxSandbox::Options{.scratch_dir = scratch_.get()});
+    sandbox_ = std::make_unique<LinuxSandbox>(LinuxSandbox::Options{.scratch_dir = scratch_.get(), .flavour = tests::overlay_flavour()});
   }
   void fresh() {
     const std::string number = cat(++count_);
@@ -121,4 +121,258 @@ TEST_CASE("a command that is missing gives 127, one that is no program 126") {
   spec = bench.spec("");
   spec.argv = {"/etc/passwd"};
   CHECK(bench.run(spec).exit_code == 126);
+}
+
+TEST_CASE("the command sees fresh system directories and nothing of the host's") {
+  if (cannot_run()) return;
+  Bench bench;
+  CHECK(bench.run("ls /dev; ls /proc | grep -c '^[0-9]'; hostname; readlink /dev/fd; echo x > /dev/null; "
+                  "dd if=/dev/zero bs=1 count=1 2>/dev/null | wc -c; ls -a /dev/shm | wc -l")
+            .exit_code == 0);
+  CHECK(bench.errors.empty());
+  CHECK(bench.out.find("full\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n") != std::string::npos);
+  CHECK(bench.out.find("buildkitsandbox\n/proc/self/fd\n1\n2\n") != std::string::npos);
+}
+
+TEST_CASE("no descriptor, environment or capability of the builder is left (ATK-2, ATK-8)") {
+  if (cannot_run()) return;
+  Bench bench;
+  CHECK(bench.run("ls /proc/self/fd; env; grep Cap /proc/self/status; umask").exit_code == 0);
+  CAPTURE(bench.out);
+  CHECK(bench.out.starts_with("0\n1\n2\n3\n"));   // 3 is the directory ls reads
+  CHECK(bench.out.find("\n4\n") == std::string::npos);
+  CHECK(bench.out.find("CapInh:\t0000000000000000\n") != std::string::npos);
+  CHECK(bench.out.find("CapBnd:\t00000000a80425fb\n") != std::string::npos);
+  CHECK(bench.out.find("CapEff:\t00000000a80425fb\n") != std::string::npos);
+  CHECK(bench.out.find("CapAmb:\t0000000000000000\n") != std::string::npos);
+  CHECK(bench.out.find("0022\n") != std::string::npos);
+  auto spec = bench.spec("grep Cap /proc/self/status; id");
+  spec.uid = 1000;
+  spec.gid = 1000;
+  spec.extra_gids = {1000, 27};
+  bench.fresh();
+  spec.rootfs = bench.spec("").rootfs;
+  CHECK(bench.run(spec).exit_code == 0);
+  CHECK(bench.out.find("CapEff:\t0000000000000000\n") != std::string::npos);
+  CHECK(bench.out.find("CapPrm:\t0000000000000000\n") != std::string::npos);
+  CHECK(bench.out.find("CapBnd:\t00000000a80425fb\n") != std::string::npos);
+  CHECK(bench.out.find("uid=1000(app) gid=1000 groups=27,1000") != std::string::npos);
+}
+
+TEST_CASE("a working directory through a process's descriptors is refused (ATK-2)") {
+  if (cannot_run()) return;
+  Bench bench;
+  for (const char* path : {"/proc/self/fd/3", "/proc/self/fd/8", "/proc/1/cwd", "/proc/self/root"}) {
+    CAPTURE(path);
+    auto spec = bench.spec("pwd");
+    spec.working_dir = path;
+    CHECK_THROWS_AS(bench.run(spec), Error);
+    bench.fresh();
+  }
+}
+
+TEST_CASE("a missing working directory is made for the user of the command") {
+  if (cannot_run()) return;
+  Bench bench;
+  auto spec = bench.spec("pwd; stat -c %u:%a .; echo x > own");
+  spec.working_dir = "/srv/app";
+  spec.uid = 1000;
+  CHECK(bench.run(spec).exit_code == 0);
+  CHECK(bench.out == "/srv/app\n1000:755\n");
+  CHECK(exists(bench.upper(), "srv/app/own"));
+}
+
+TEST_CASE("devices a command makes cannot be opened (ATK-12)") {
+  if (cannot_run()) return;
+  Bench bench;
+  bench.run("for d in / /dev /dev/shm /tmp; do for n in 'b 254 0' 'c 1 1' 'c 1 11' 'c 10 229'; do "
+            "mknod $d/n $n 2>/dev/null; dd if=$d/n of=/dev/null bs=1 count=1 2>/dev/null && echo opened $d $n; rm -f $d/n; done; done");
+  CHECK(bench.out == "");
+}
+
+TEST_CASE("control groups and kernel settings are read-only (ATK-9)") {
+  if (cannot_run()) return;
+  Bench bench;
+  bench.run("mkdir /sys/fs/cgroup/x 2>/dev/null && echo made; echo 1 2>/dev/null > /sys/fs/cgroup/cgroup.procs && echo joined; "
+            "echo x 2>/dev/null > /proc/sys/kernel/hostname && echo named; echo b 2>/dev/null > /proc/sysrq-trigger && echo boom; "
+            "cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | wc -c");
+  CHECK(bench.out == "0\n");
+}
+
+TEST_CASE("a command can make no namespaces and no mounts (ATK-10, ATK-14)") {
+  if (cannot_run()) return;
+  Bench bench;
+  bench.run("unshare -U true && echo userns; unshare -m true && echo mountns; mount -t tmpfs x /tmp && echo mounted");
+  CHECK(bench.out == "");
+  CHECK(bench.errors.find("not permitted") != std::string::npos);
+}
+
+TEST_CASE("nothing a command started outlives it (ATK-22)") {
+  if (cannot_run()) return;
+  Bench bench;
+  CHECK(bench.run("(setsid sh -c 'while :; do echo x > /alive; done' >/dev/null 2>&1 &); while ! test -e /alive; do :; done; echo done").exit_code == 0);
+  CHECK(bench.out == "done\n");
+  REQUIRE(::unlinkat(bench.upper(), "alive", 0) == 0);
+  ::usleep(50'000);
+  CHECK_FALSE(exists(bench.upper(), "alive"));
+}
+
+TEST_CASE("a crash leaves no core file and its signal in the exit code (ATK-24)") {
+  if (cannot_run()) return;
+  Bench bench;
+  CHECK(bench.run("sh -c 'kill -SEGV $$'; echo $?; ls").exit_code == 0);
+  CHECK(bench.out.find("139\n") != std::string::npos);
+  CHECK(bench.out.find("core") == std::string::npos);
+}
+
+TEST_CASE("without a network there is only the loopback device") {
+  if (cannot_run()) return;
+  Bench bench;
+  auto spec = bench.spec("ls /sys/class/net; cat /sys/class/net/lo/flags");
+  spec.network = SandboxSpec::Network::none;
+  CHECK(bench.run(spec).exit_code == 0);
+  CHECK(bench.out == "lo\n0x9\n");
+}
+
+TEST_CASE("a stop request kills everything inside at once") {
+  if (cannot_run()) return;
+  Bench bench;
+  std::stop_source stop;
+  const auto begin = std::chrono::steady_clock::now();
+  std::jthread stopper([&] {
+    ::usleep(100'000);
+    stop.request_stop();
+  });
+  CHECK_THROWS_AS(bench.run(bench.spec("sleep 1000 & sleep 1000"), stop.get_token()), Cancelled);
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(60));   // far less than the command wanted
+}
+
+TEST_CASE("a command that takes too long is stopped") {
+  if (cannot_run()) return;
+  Bench bench;
+  auto spec = bench.spec("sleep 1000");
+  spec.timeout = std::chrono::milliseconds(50);
+  const auto result = bench.run(spec);
+  CHECK(result.timed_out);
+  CHECK(result.exit_code == 137);
+}
+
+TEST_CASE("mounts show what they should and leave no trace in the layer") {
+  if (cannot_run()) return;
+  Bench bench;
+  ensure_dir_at(bench.dir(), "cache", 0755);
+  const UniqueFd cache = open_at(bench.dir(), "cache", O_PATH | O_DIRECTORY);
+  auto spec = bench.spec("cat /run/secrets/key; stat -c %a /run/secrets/key; echo y > /cache/a/kept; echo z > /scratch/lost; cat /view/passwd | wc -l; "
+                         "echo n 2>/dev/null > /view/new && echo written; cat /one | head -n 1; test -e /sub/in/there && echo nested");
+  spec.mounts.push_back({.kind = SandboxMount::Kind::file, .target = "/run/secrets/key", .content = "secret\n", .mode = 0400});
+  spec.mounts.push_back({.kind = SandboxMount::Kind::bind, .target = "/cache/a", .source_fd = cache.get(), .read_only = false});
+  spec.mounts.push_back({.kind = SandboxMount::Kind::tmpfs, .target = "/scratch", .read_only = false, .mode = 01777});
+  spec.mounts.push_back({.kind = SandboxMount::Kind::overlay, .target = "/view", .lower_dirs = {bench.base()}, .source_path = "etc"});
+  spec.mounts.push_back({.kind = SandboxMount::Kind::overlay, .target = "/one", .lower_dirs = {bench.base()}, .source_path = "etc/passwd"});
+  spec.mounts.push_back({.kind = SandboxMount::Kind::file, .target = "/sub/in/there", .content = "x"});
+  spec.mounts.push_back({.kind = SandboxMount::Kind::tmpfs, .target = "/sub", .read_only = false, .mode = 0755});
+  CHECK(bench.run(spec).exit_code == 0);
+  CHECK(bench.errors == "");
+  CHECK(bench.out == "secret\n400\n2\nroot:x:0:0::/root:/bin/sh\nnested\n");
+  CHECK(exists(cache.get(), "kept"));
+  for (const char* name : {"run", "cache", "scratch", "view", "one", "sub"}) {
+    CAPTURE(name);
+    CHECK_FALSE(exists(bench.upper(), name));
+  }
+}
+
+TEST_CASE("writes to a writable view of a stage are thrown away") {
+  if (cannot_run()) return;
+  Bench bench;
+  auto spec = bench.spec("echo n > /view/new && cat /view/new");
+  spec.mounts.push_back({.kind = SandboxMount::Kind::overlay, .target = "/view", .lower_dirs = {bench.base()}, .source_path = "/etc", .read_only = false});
+  CHECK(bench.run(spec).exit_code == 0);
+  CHECK(bench.out == "n\n");
+  CHECK_FALSE(exists(bench.base(), "etc/new"));
+}
+
+TEST_CASE("a mount point that got company stays without what was mounted in it") {
+  if (cannot_run()) return;
+  Bench bench;
+  auto spec = bench.spec("rm -r /a 2>/dev/null; echo real > /a/file");
+  spec.mounts.push_back({.kind = SandboxMount::Kind::tmpfs, .target = "/a/b", .read_only = false, .mode = 0755});
+  CHECK(bench.run(spec).exit_code == 0);
+  CHECK(exists(bench.upper(), "a/file"));
+  CHECK_FALSE(exists(bench.upper(), "a/b"));
+}
+
+TEST_CASE("cleaning mount points follows no link the command left (ATK-32)") {
+  if (cannot_run()) return;
+  Bench bench;
+  ensure_dir_at(bench.dir(), "canary", 0755);
+  ensure_dir_at(bench.dir(), "canary/b", 0755);
+  char path[4096] = {};
+  REQUIRE(::readlink(cat("/proc/self/fd/", bench.dir()).c_str(), path, sizeof path - 1) > 0);
+  auto spec = bench.spec(cat("mkdir /x && mv /a /x/ && ln -s ", path, "/canary /a"));
+  spec.mounts.push_back({.kind = SandboxMount::Kind::tmpfs, .target = "/a/b", .read_only = false, .mode = 0755});
+  CHECK(bench.run(spec).exit_code == 0);
+  CHECK(bench.errors == "");
+  CHECK(exists(bench.dir(), "canary/b"));
+  struct stat info {};
+  REQUIRE(::fstatat(bench.upper(), "a", &info, AT_SYMLINK_NOFOLLOW) == 0);
+  CHECK(S_ISLNK(info.st_mode));
+}
+
+TEST_CASE("mount targets that would hide the sandbox's own are refused (ATK-37)") {
+  CHECK(clean_mount_target("/a//b/./c/../d/") == "/a/b/d");
+  CHECK(clean_mount_target("/../../x") == "/x");
+  CHECK(clean_mount_target("/dev/shm/x") == "/dev/shm/x");
+  for (const std::string target : {"", "/", "//", "relative", "/a/../..", "/proc", "/proc/self", "/sys", "/sys/kernel", "/dev", "/dev/null", "/dev/shm"}) {
+    CAPTURE(target);
+    CHECK_THROWS_AS(clean_mount_target(target), Error);
+  }
+  CHECK_THROWS_AS(clean_mount_target("/" + std::string(5000, 'a')), Error);
+  CHECK_THROWS_AS(clean_mount_target("/" + std::string(256, 'a')), Error);
+}
+
+TEST_CASE("an image with a link in place of a system directory is refused (ATK-6)") {
+  if (cannot_run()) return;
+  Bench bench;
+  REQUIRE(::symlinkat("/tmp", bench.base(), "dev") == 0);
+  CHECK_THROWS_WITH_AS(bench.run("true"), doctest::Contains("/dev"), Error);
+}
+
+TEST_CASE("links in place of /etc/resolv.conf are covered themselves (SBX-54)") {
+  if (cannot_run()) return;
+  Bench bench;
+  REQUIRE(::symlinkat("../run/systemd/resolve/stub-resolv.conf", bench.base(), "etc/resolv.conf") == 0);
+  CHECK(bench.run("cat /etc/resolv.conf").exit_code == 0);
+  CHECK(bench.out == "nameserver 192.0.2.1\n");
+  CHECK_FALSE(exists(bench.upper(), "run"));
+  CHECK_FALSE(exists(bench.upper(), "etc/resolv.conf"));
+}
+
+TEST_CASE("several commands run at once") {
+  if (cannot_run()) return;
+  Bench bench;
+  std::vector<SandboxSpec> specs;
+  std::vector<UniqueFd> held;
+  for (int i = 0; i < 8; ++i) {
+    auto spec = bench.spec(cat("echo ", i, " > /mine; cat /mine; exit ", i));
+    held.push_back(UniqueFd(::dup(spec.rootfs.upper_dir)));
+    spec.rootfs.upper_dir = held.back().get();
+    held.push_back(UniqueFd(::dup(spec.rootfs.work_dir)));
+    spec.rootfs.work_dir = held.back().get();
+    specs.push_back(spec);
+    bench.fresh();
+  }
+  std::vector<std::string> outputs(specs.size());
+  std::vector<int> codes(specs.size(), -1);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      threads.emplace_back([&, i] {
+        codes[i] = bench.sandbox().run(specs[i], [&, i](int, std::string_view bytes) { outputs[i] += bytes; }, {}).exit_code;
+      });
+    }
+  }
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    CHECK(codes[i] == static_cast<int>(i));
+    CHECK(outputs[i] == cat(i, "\n"));
+  }
 }
