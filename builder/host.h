@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "base/timestamp.h"
@@ -33,6 +34,7 @@ struct Host {
   Snapshotter* snapshots = nullptr;      ///< none where RUN cannot be had
   Sandbox* sandbox = nullptr;
   std::string run_refusal;               ///< why there is no sandbox, for the error of a RUN
+  std::vector<std::string> run_advice;   ///< what to do about that
   int store_root = -1;                   ///< the store's directory, for work areas
   std::string resolv_conf;               ///< content for /etc/resolv.conf in the sandbox
   std::function<Timestamp()> clock;

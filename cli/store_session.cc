@@ -165,15 +165,21 @@ struct StoreSession::Parts {
              .cache_mounts = cache_mounts,
              .remote = remote,
              .pool = pool,
-             .run_refusal = options.tier.refusal,
+             .run_refusal = options.tier.report.refusal,
+             .run_advice = options.tier.report.advice,
              .store_root = root.get(),
              .resolv_conf = read_resolv_conf(),
              .clock = wall_clock_now} {
-    if (options.with_sandbox && options.tier.can_run) open_sandbox(options);
+    if (options.with_sandbox && options.tier.report.tier != builder::Tier::none) open_sandbox(options);
   }
 
   void open_sandbox(const Options& options) {
-    const auto flavour = options.tier.in_user_namespace ? oci::OverlayFlavour::user : oci::OverlayFlavour::trusted;
+    const auto flavour = options.tier.report.flavour;
+    if (const auto failure = builder::probe_overlay(root.get(), flavour); failure.failed()) {
+      host.run_refusal = failure.what;
+      host.run_advice = builder::advice_for(failure, options.tier.real_uid == 0);
+      return;
+    }
     snapshots = std::make_unique<builder::OverlaySnapshotter>(root.get(), blobs, indexes, flavour);
     sandbox = std::make_unique<builder::LinuxSandbox>(
         builder::LinuxSandbox::Options{.scratch_dir = snapshots->scratch_dir(), .flavour = flavour});

@@ -2,13 +2,14 @@
 
 #include <unistd.h>
 
+#include "builder/user_namespace.h"
+
 namespace imgbuild::cli {
 
 TierChoice enter_best_tier() {
   TierChoice choice;
   choice.real_uid = ::geteuid();
-  choice.can_run = choice.real_uid == 0;
-  choice.name = "T0";
+  choice.report = builder::enter_user_namespace();
   return choice;
 }
 

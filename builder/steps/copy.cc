@@ -32,6 +32,7 @@ CopyRequest request_without_sources(const StepContext& context, const CopyOp& op
   request.parents = op.parents;
   request.excludes = op.excludes;
   request.build_time = step_time(context);
+  request.spool_directory = context.host.store_root;
   return request;
 }
 

@@ -104,6 +104,13 @@ void require_success(const RunOp& op, const SandboxResult& result, std::string t
   throw error;
 }
 
+void require_sandbox(const Host& host) {
+  if (host.sandbox != nullptr && host.snapshots != nullptr) return;
+  UnsupportedError error(cat("RUN is not possible here: ", host.run_refusal));
+  for (const auto& advice : host.run_advice) error.add_note(advice);
+  throw error;
+}
+
 }  // namespace
 
 StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_token stop) {
@@ -111,7 +118,7 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   RunMounts mounts(context, op);
   const cache::CacheKey key = run_key(context, op, mounts);
   if (const auto record = find_hit(context, key, false)) return outcome_of_hit(context, key, *record);
-  if (host.sandbox == nullptr || host.snapshots == nullptr) throw UnsupportedError(host.run_refusal);
+  require_sandbox(host);
   if (op.argv.empty()) throw Error("RUN needs a command: arguments are required");
 
   host.bases.fetch(context.before.layers);
