@@ -22,7 +22,8 @@ namespace imgbuild::builder {
 
 namespace {
 
-constexpr unsigned kX32Bit = 0x40000000;
+constexpr std::uint32_t kX32Bit = 0x40000000;
+constexpr std::uint32_t kNoEnd = 0xffffffff;
 /// Flags of clone that make namespaces; plain processes and threads may be made (SBX-91).
 constexpr std::uint64_t kNamespaceFlags = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
                                           CLONE_NEWPID | CLONE_NEWNET;
@@ -62,10 +63,7 @@ void add_rules(const Filter& filter) {
     allow_if(filter, "personality", SCMP_A0(SCMP_CMP_EQ, persona));
   allow_if(filter, "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, kNamespaceFlags, 0));
   require(::seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(ENOSYS), ::seccomp_syscall_resolve_name("clone3"), 0), "clone3");
-  // Everything but AF_ALG and AF_VSOCK. As ranges: several "not equal" would be joined by "or" (SBX-94).
-  allow_if(filter, "socket", SCMP_A0(SCMP_CMP_LT, AF_ALG));
-  allow_if(filter, "socket", SCMP_A0(SCMP_CMP_EQ, 39));
-  allow_if(filter, "socket", SCMP_A0(SCMP_CMP_GT, AF_VSOCK));
+  require(::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, ::seccomp_syscall_resolve_name("socket"), 0), "socket");
 }
 
 std::vector<sock_filter> export_program(const Filter& filter) {
@@ -78,24 +76,70 @@ std::vector<sock_filter> export_program(const Filter& filter) {
   return program;
 }
 
+/// The numbers of one architecture, as far as the filter looks at them itself.
+struct CallTable {
+  std::uint32_t arch;
+  std::uint32_t base;              ///< of all its numbers
+  std::uint32_t end;               ///< above `base`: numbers from here on belong to another table
+  std::uint32_t socket;
+  std::uint32_t extra_first = 0;   ///< a second run of numbers far above the others; 0: none
+  std::uint32_t extra_last = 0;
+};
+
+sock_filter load(std::size_t offset) { return BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset)); }
+sock_filter give_back(std::uint32_t verdict) { return BPF_STMT(BPF_RET | BPF_K, verdict); }
+sock_filter jump(unsigned comparison, std::uint32_t value, std::size_t if_true, std::size_t if_false) {
+  return BPF_JUMP(static_cast<std::uint16_t>(BPF_JMP | BPF_K | comparison), value, static_cast<std::uint8_t>(if_true),
+                  static_cast<std::uint8_t>(if_false));
+}
+
 /// Calls newer than the profile do not exist, rather than being forbidden: programs then take their older way, where
-/// EPERM would end them (SBX-92). Those the library has no name for are decided here too.
-std::vector<sock_filter> number_rules(std::uint32_t arch, std::uint32_t number_mask) {
-  const auto by_number = calls_by_number();
-  const auto skip = static_cast<std::uint8_t>(2 * by_number.size());
-  std::vector<sock_filter> rules = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, arch, 0, static_cast<std::uint8_t>(5 + skip)),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, number_mask),
-      BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, kNewestKnownCall, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-      BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, kFirstCommonNumber, 0, skip),
-  };
-  for (const std::uint32_t number : by_number) {
-    rules.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1));
-    rules.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+/// EPERM would end them (SBX-92).
+void refuse_unknown(std::vector<sock_filter>& out, const CallTable& table) {
+  const std::uint32_t newest = table.base + kNewestKnownCall;
+  if (table.extra_first == 0) {
+    out.push_back(jump(BPF_JGT, newest, 0, 1));
+    out.push_back(give_back(SECCOMP_RET_ERRNO | ENOSYS));
+    return;
   }
+  out.push_back(jump(BPF_JGT, newest, 0, 3));
+  out.push_back(jump(BPF_JGT, table.base + table.extra_last, 1, 0));
+  out.push_back(jump(BPF_JGE, table.base + table.extra_first, 1, 0));
+  out.push_back(give_back(SECCOMP_RET_ERRNO | ENOSYS));
+}
+
+/// AF_ALG and AF_VSOCK (SBX-94). The kernel looks at the lower half of the argument only, so the rule must too: one
+/// for all 64 bits could be walked round with something in the upper half.
+void refuse_families(std::vector<sock_filter>& out, const CallTable& table) {
+  out.push_back(jump(BPF_JEQ, table.base + table.socket, 0, 4));
+  out.push_back(load(offsetof(seccomp_data, args)));
+  out.push_back(jump(BPF_JEQ, AF_ALG, 1, 0));
+  out.push_back(jump(BPF_JEQ, AF_VSOCK, 0, 1));
+  out.push_back(give_back(SECCOMP_RET_ERRNO | EPERM));
+}
+
+/// What the library cannot say stands in front of what it makes, once for each table.
+std::vector<sock_filter> own_rules(const CallTable& table) {
+  std::vector<sock_filter> body;
+  refuse_unknown(body, table);
+  const auto by_number = calls_by_number();
+  body.push_back(jump(BPF_JGE, table.base + kFirstCommonNumber, 0, 2 * by_number.size()));
+  for (const std::uint32_t number : by_number) {
+    body.push_back(jump(BPF_JEQ, table.base + number, 0, 1));
+    body.push_back(give_back(SECCOMP_RET_ALLOW));
+  }
+  refuse_families(body, table);
+  if (body.size() > 250) throw Error("the system call filter jumps too far");   // offsets have eight bits
+  std::vector<sock_filter> rules = {
+      load(offsetof(seccomp_data, arch)),
+      jump(BPF_JEQ, table.arch, 0, body.size() + 3),
+      load(offsetof(seccomp_data, nr)),
+      jump(BPF_JGE, table.base, 0, body.size() + 1),
+      jump(BPF_JGE, table.end, body.size(), 0),
+  };
+  // The last table's end is the largest number there is, which belongs to it.
+  if (table.end == kNoEnd) rules.back() = jump(BPF_JGE, 0, 0, 0);
+  rules.insert(rules.end(), body.begin(), body.end());
   return rules;
 }
 
@@ -110,11 +154,13 @@ std::vector<sock_filter> build() {
 #if defined(__x86_64__)
   require(::seccomp_arch_add(filter.get(), SCMP_ARCH_X86), "x86");
   require(::seccomp_arch_add(filter.get(), SCMP_ARCH_X32), "x32");
-  append(program, number_rules(AUDIT_ARCH_X86_64, ~kX32Bit));
-  append(program, number_rules(AUDIT_ARCH_I386, ~0u));
+  append(program, own_rules({.arch = AUDIT_ARCH_X86_64, .base = 0, .end = kX32Bit, .socket = 41}));
+  append(program, own_rules({.arch = AUDIT_ARCH_X86_64, .base = kX32Bit, .end = kNoEnd, .socket = 41, .extra_first = 512, .extra_last = 547}));
+  append(program, own_rules({.arch = AUDIT_ARCH_I386, .base = 0, .end = kNoEnd, .socket = 359}));
 #elif defined(__aarch64__)
   require(::seccomp_arch_add(filter.get(), SCMP_ARCH_ARM), "arm");
-  append(program, number_rules(AUDIT_ARCH_AARCH64, ~0u));
+  append(program, own_rules({.arch = AUDIT_ARCH_AARCH64, .base = 0, .end = kNoEnd, .socket = 198}));
+  append(program, own_rules({.arch = AUDIT_ARCH_ARM, .base = 0, .end = kNoEnd, .socket = 281}));
 #else
   throw UnsupportedError("there is no system call filter for this architecture");
 #endif
