@@ -31,7 +31,6 @@ struct SandboxMount {
     file,        ///< `content` as a read-only file on a private tmpfs (secrets, heredoc scripts)
     overlay,     ///< merged view of `lower_dirs`, then `source_path` inside it: bind from a stage or image, and
                  ///< every bind with rw. Read-only, or writable with the writes thrown away afterwards (SEC-37)
-    socket,      ///< `source_fd` is a listening unix socket's path handled by the caller: see LinuxSandbox
   };
   Kind kind = Kind::bind;
   std::string target;              ///< absolute, clean (SBX-58 is checked by the sandbox)

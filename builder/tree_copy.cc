@@ -89,6 +89,8 @@ class SubtreeWriter {
     set_attributes(parent, name, attributes);
   }
 
+  void set_root(const oci::FileAttributes& attributes) const { set_attributes(root_, ".", attributes); }
+
   /// Directories get their attributes last: writing into them changes their times.
   void finish() {
     for (auto entry = late_.rbegin(); entry != late_.rend(); ++entry) {
@@ -222,6 +224,7 @@ void write_subtree(SourceTree& tree, const std::string& path, int directory, con
     if (!relative.empty()) writer.write(relative, node);
   });
   writer.finish();
+  if (options.set_root) writer.set_root(top.attributes);
 }
 
 }  // namespace imgbuild::builder

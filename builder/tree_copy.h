@@ -15,6 +15,7 @@ Digest subtree_digest(SourceTree& tree, const std::string& path);
 
 struct WriteOptions {
   bool set_owner = true;                    ///< false: everything belongs to whoever writes
+  bool set_root = false;                    ///< `directory` itself takes the attributes of `path`
   bool replace = false;                     ///< merge into what is there: files are replaced, directories kept
   std::optional<Timestamp> time;            ///< mtime of everything; nothing: as the tree says
   /// Called with the path of what cannot be written (devices); unset: that is an error.

@@ -213,6 +213,8 @@ builder::BuildRequest make_request(const BuildOptions& options, const Environmen
     throw usage(cat("--network is default, none or host, not \"", printable(options.network), "\""));
   }
   request.default_network = options.network;
+  // RUN --network=host asks for nothing new where that is what RUN has anyway (RUN-20).
+  request.allow_network_host = options.network != "none";
   apply_allow(options.allow, request);
   for (const auto& text : options.add_hosts) request.extra_hosts.push_back(parse_host(text));
   request.hostname = options.hostname;

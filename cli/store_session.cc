@@ -14,6 +14,7 @@
 #include "builder/overlay_snapshotter.h"
 #include "builder/remote_sources.h"
 #include "builder/store_image_source.h"
+#include "builder/work_area.h"
 #include "cache/cache_store.h"
 #include "cache/stat_memo.h"
 #include "oci/disk_blob_store.h"
@@ -180,6 +181,7 @@ struct StoreSession::Parts {
       host.run_advice = builder::advice_for(failure, options.tier.real_uid == 0);
       return;
     }
+    builder::sweep_stale_steps(root.get());   // what a killed process left (STO-30)
     snapshots = std::make_unique<builder::OverlaySnapshotter>(root.get(), blobs, indexes, flavour);
     sandbox = std::make_unique<builder::LinuxSandbox>(
         builder::LinuxSandbox::Options{.scratch_dir = snapshots->scratch_dir(), .flavour = flavour});

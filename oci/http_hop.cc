@@ -48,6 +48,7 @@ bool is_final(CURLcode code) {
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
+    case CURLE_COULDNT_RESOLVE_HOST:   // no network, or a wrong name: waiting would only hide it
     case CURLE_OUT_OF_MEMORY:
       return true;
     default:
@@ -77,7 +78,8 @@ void HttpHop::configure(CURL* easy) {
   set(easy, CURLOPT_NOSIGNAL, 1L);
   set(easy, CURLOPT_FOLLOWLOCATION, 0L);
   set(easy, CURLOPT_USERAGENT, options_.user_agent.c_str());
-  set(easy, CURLOPT_BUFFERSIZE, static_cast<long>(kChunkSize));
+  // Only a wish: curl refuses it on a handle whose last transfer failed before it began.
+  (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, static_cast<long>(kChunkSize));
   set(easy, CURLOPT_HEADERFUNCTION, &HttpHop::header_callback);
   set(easy, CURLOPT_HEADERDATA, this);
   set(easy, CURLOPT_WRITEFUNCTION, &HttpHop::write_callback);

@@ -91,7 +91,9 @@ void RunMounts::open_bind(const PlannedMount& mount) {
   const auto source = find_source(*tree, mount.options);
   copies_.push_back(TempDir::create(context_.host.store_root, ".bind-"));
   const int copy = copies_.back().fd();
-  write_subtree(*tree, source.path, copy);
+  WriteOptions options;
+  options.set_root = true;
+  write_subtree(*tree, source.path, copy, options);
   const bool directory = source.node->attributes.type == oci::FileType::directory;
   descriptors_.push_back(open_at(copy, directory ? "." : last_component(source.path), O_PATH));
   out.source_fd = descriptors_.back().get();
@@ -167,13 +169,16 @@ void RunMounts::open_ssh(const PlannedMount& mount, std::size_t number) {
     throw Error(cat("no SSH key \"", printable(options.id), "\" forwarded from the client"))
         .with_note("forward an agent with --ssh default, or keys with --ssh default=FILE");
   }
-  mounts_.push_back({.kind = SandboxMount::Kind::socket,
+  agents_.push_back(std::make_unique<SshProxy>(SshProxy::Options{.agent = socket->second,
+                                                                 .directory = context_.host.store_root,
+                                                                 .mode = options.mode.value_or(0600),
+                                                                 .uid = options.uid.value_or(0),
+                                                                 .gid = options.gid.value_or(0)}));
+  mounts_.push_back({.kind = SandboxMount::Kind::bind,
                      .target = mount.target,
-                     .content = socket->second,
+                     .source_fd = agents_.back()->socket_fd(),
                      .read_only = true,
-                     .mode = options.mode.value_or(0600),
-                     .uid = options.uid.value_or(0),
-                     .gid = options.gid.value_or(0)});
+                     .no_exec = true});
 }
 
 }  // namespace imgbuild::builder

@@ -8,6 +8,7 @@
 #include "base/temp_dir.h"
 #include "builder/cache_mounts.h"
 #include "builder/sandbox.h"
+#include "builder/ssh_proxy.h"
 #include "builder/steps/step.h"
 
 namespace imgbuild::builder {
@@ -45,6 +46,7 @@ class RunMounts {
   std::vector<TempDir> copies_;
   std::vector<CacheMountLease> caches_;
   std::vector<std::shared_ptr<LayerDirs>> layers_;
+  std::vector<std::unique_ptr<SshProxy>> agents_;
 };
 
 }  // namespace imgbuild::builder

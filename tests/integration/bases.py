@@ -24,7 +24,7 @@ def debian_tar():
         if any(word in text for word in ("Proxy", "Check-Valid-Until", "Check-Date")):
             hooks.append(f"--customize-hook=copy-in {path} /etc/apt/apt.conf.d")
     partial = CACHE / "debian.tar.part"
-    done = subprocess.run([tool, "--quiet", "--variant=apt", "--aptopt=Acquire::Check-Valid-Until \"false\"", *hooks,
+    done = subprocess.run([tool, "--quiet", "--format=tar", "--variant=apt", "--aptopt=Acquire::Check-Valid-Until \"false\"", *hooks,
                            "bookworm", str(partial), *sources], capture_output=True, check=False, timeout=600)
     if done.returncode != 0:
         partial.unlink(missing_ok=True)
@@ -39,8 +39,7 @@ def debian_base(workspace):
     tar = debian_tar()
     if not archive.exists():
         context = workspace.folder("debian-base", {"Dockerfile": "FROM scratch\nADD debian.tar /\nCMD [\"bash\"]\n"})
-        os.link(tar, context / "debian.tar") if os.stat(context).st_dev == os.stat(tar).st_dev else \
-            subprocess.run(["cp", str(tar), str(context / "debian.tar")], check=True)
+        subprocess.run(["cp", "--reflink=auto", str(tar), str(context / "debian.tar")], check=True)
         partial = CACHE / "debian-image.tar.part"
         workspace.run("build", "--progress=quiet", "-t", "debian", "-o", f"type=docker,dest={partial}", context)
         partial.rename(archive)

@@ -46,8 +46,8 @@ class Consumers:
                 "--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--events-backend=file"]
         loaded = command(*base, "load", "-q", "-i", archive).stdout.decode()
         image = loaded.split("Loaded image:")[-1].split("Loaded image(s):")[-1].strip().split(",")[0]
-        done = command(*base, "run", "--rm", "--runtime=runc", "--network=host", "--ulimit=nofile=1024:1024",
-                       "--cgroups=disabled", "--security-opt=seccomp=unconfined", image, *arguments, ok=False)
+        done = command(*base, "run", "--rm", "--runtime=runc", "--network=host", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024",
+                       "--security-opt=seccomp=unconfined", image, *arguments, ok=False)
         if done.returncode != 0:
             text = done.stderr.decode(errors="replace")
             raise Unusable("podman cannot run containers: " + (text.strip().splitlines() or ["?"])[-1])

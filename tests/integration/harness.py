@@ -68,6 +68,7 @@ class Workspace:
         os.chmod(self.path, 0o755)
         self.store = self.path / "store"
         self.prefix = []
+        self.program = PROGRAM
         self.environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 
     def close(self):
@@ -76,7 +77,7 @@ class Workspace:
 
     def run(self, *arguments, ok=True, stdin=None, env=None, cwd=None, timeout=900):
         """Runs imgbuild on this store. `ok`: True demands success, False failure, None accepts both."""
-        command = [*self.prefix, PROGRAM, *map(str, arguments)]
+        command = [*self.prefix, str(self.program), *map(str, arguments)]
         environment = {**self.environment, "IMGBUILD_ROOT": str(self.store), **(env or {})}
         done = subprocess.run(command, capture_output=True, env=environment, cwd=cwd or self.path, timeout=timeout,
                               input=stdin, check=False)

@@ -61,7 +61,11 @@ def c_program_is_compiled_in_debian_and_runs_from_scratch(w):
         equal(output.split(), ["2", "3", "5", "7", "11"], "output of the container")
 
     source = context / "src" / "main.c"
-    source.write_text(source.read_text().replace("limit = argc > 1", "limit = (argc > 1)"))
+    source.write_text(source.read_text() + "\n/* changes no byte of the program */\n")
+    edited = w.build(context, "-t", "primes:v1", timeout=1200)
+    equal([label.split("] ", 1)[1] for label in edited.ran], ["COPY src ./src", 'RUN make CFLAGS="-O2 -Wall -static"'],
+          "steps after an edit that does not change the program: the copy from the stage depends on content")
+    source.write_text(source.read_text().replace('"%lu\\n"', '"%lu.\\n"'))
     edited = w.build(context, "-t", "primes:v1", timeout=1200)
     equal([label.split("] ", 1)[1] for label in edited.ran],
           ["COPY src ./src", 'RUN make CFLAGS="-O2 -Wall -static"', "COPY --from=build /src/primes /primes"], "steps after an edit")

@@ -1,0 +1,187 @@
+"""RUN against the real kernel: failures, cancelling, and that nothing is left behind."""
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+from case_files import Image
+from harness import PROGRAM, contains, equal, need_root, run, skip, test
+
+
+def mounts():
+    return pathlib.Path("/proc/self/mountinfo").read_text()
+
+
+def processes_with(word):
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if word.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def leftovers(store):
+    """What lies in the work areas of a store when nobody uses it."""
+    found = []
+    for area in ("ingest", "steps", "work"):
+        folder = store / area
+        if folder.exists():
+            found += [str(p) for p in folder.iterdir() if p.name not in ("lock",) and not p.name.startswith(".lock")]
+    return found
+
+
+@test
+def a_failing_command_shows_its_line_its_output_and_its_exit_code(w):
+    w.busybox()
+    context = w.folder("context", {"Dockerfile": "FROM busybox\nRUN true\nRUN echo before; echo broken >&2; exit 42\n"})
+    before = mounts()
+    result = w.run("build", context, ok=False)
+    equal(result.code, 4, "exit code")
+    for part in ("exit code: 42", "Dockerfile:3", "| before", "| broken"):
+        contains(result.err, part)
+    equal(mounts(), before, "mounts")
+    again = w.build(context, ok=False)
+    equal([how for _, how in again.steps], ["cached", "failed"], "steps of the second try")
+
+
+@test
+def commands_that_cannot_start_say_why(w):
+    w.busybox()
+    for line, code in (('RUN ["/no/such/program"]', "exit code: 127"), ('RUN ["/etc/passwd"]', "exit code: 126")):
+        result = w.run("build", w.folder("context", {"Dockerfile": f"FROM busybox\n{line}\n"}), ok=False)
+        equal(result.code, 4, "exit code")
+        contains(result.err, code)
+
+
+@test
+def a_layer_holds_what_the_command_changed_and_nothing_else(w):
+    w.busybox()
+    context = w.folder("context", {"Dockerfile": "FROM busybox\nRUN mkdir -p /a/b && echo x > /a/b/f && ln /a/b/f /a/g && "
+                                                 "ln -s f /a/b/l && chmod 4755 /a/g\nRUN rm -r /a/b && rm /etc/group\nRUN true\n"})
+    archive = w.path / "out.tar"
+    w.build(context, "-o", archive)
+    image = Image(archive)
+    names = image.layer_names()[-3:]
+    equal(names[0], ["/a/", "/a/b/", "/a/b/f", "/a/b/l", "/a/g"], "first layer")
+    equal(names[1], ["/a/", "/a/.wh.b", "/etc/", "/etc/.wh.group"], "second layer")
+    equal(names[2], [], "third layer")
+    equal(image.rootfs()["/a/g"]["mode"], "4755", "mode")
+
+
+@test
+def ctrl_c_ends_everything_within_a_second_and_leaves_nothing(w):
+    w.busybox()
+    marker = f"37{os.getpid()}"
+    context = w.folder("context", {"Dockerfile": f"FROM busybox\nRUN trap '' TERM INT; sleep {marker} & sleep {marker}; sleep {marker}\n"})
+    before = mounts()
+    process = subprocess.Popen([PROGRAM, "build", context], env={**w.environment, "IMGBUILD_ROOT": str(w.store)},
+                               stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not processes_with(marker) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if len([p for p in processes_with(f"sleep\0{marker}")]) < 1:
+        process.kill()
+        raise AssertionError("the command did not start")
+    process.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    took = time.monotonic() - begin
+    equal(process.returncode, 130, "exit code")
+    equal([p for p in processes_with(f"sleep\0{marker}")], [], "processes left")
+    equal(mounts(), before, "mounts")
+    equal(leftovers(w.store), [], "leftovers in the store")
+    print(f"     cancelled after {took:.2f}s")
+    equal(w.build(w.folder("next", {"Dockerfile": "FROM busybox\nRUN true\n"})).code, 0, "next build")
+
+
+@test
+def killing_the_builder_leaves_no_process_and_the_next_build_is_right(w):
+    w.busybox()
+    marker = f"38{os.getpid()}"
+    context = w.folder("context", {"Dockerfile": f"FROM busybox\nRUN test -e /ok || sleep {marker}\n"})
+    before = mounts()
+    process = subprocess.Popen([PROGRAM, "build", context], env={**w.environment, "IMGBUILD_ROOT": str(w.store)},
+                               stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not processes_with(f"sleep\0{marker}") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 5
+    while processes_with(f"sleep\0{marker}") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    equal(processes_with(f"sleep\0{marker}"), [], "processes left")
+    equal(mounts(), before, "mounts")
+    w.build(w.folder("next", {"Dockerfile": "FROM busybox\nRUN true\n"}))
+    equal(leftovers(w.store), [], "leftovers in the store")
+
+
+@test
+def cancelling_a_build_of_several_stages_stops_them_all(w):
+    w.busybox()
+    marker = f"39{os.getpid()}"
+    stages = "".join(f"FROM busybox AS s{i}\nRUN sleep {marker}\n" for i in range(4))
+    context = w.folder("context", {"Dockerfile": stages + "FROM busybox\n" + "".join(f"COPY --from=s{i} /etc /e{i}\n" for i in range(4))})
+    failing = w.folder("failing", {"Dockerfile": "FROM busybox AS a\nRUN sleep 0.3; false\nFROM busybox AS b\n"
+                                                 f"RUN sleep {marker}\nFROM scratch\nCOPY --from=a / /\nCOPY --from=b / /\n"})
+    result = w.build(failing, ok=False)
+    equal(result.code, 4, "exit code of the failure")
+    equal(processes_with(f"sleep\0{marker}"), [], "processes left by the other stage")
+
+
+@test
+def caches_persist_and_stay_out_of_layers(w):
+    w.busybox()
+    archive = w.path / "out.tar"
+    for number in (1, 2):
+        context = w.folder("context", {"Dockerfile": f"FROM busybox\nRUN --mount=type=cache,target=/c echo {number} >> /c/f && cp /c/f /out\n"})
+        w.build(context, "-o", archive)
+    equal(Image(archive).read("/out"), b"1\n2\n", "content of the cache")
+    equal(Image(archive).layer_names()[-1], ["/out"], "last layer")
+
+
+@test
+def what_a_bind_mount_shows_decides_whether_the_step_runs_again(w):
+    w.busybox()
+    files = {"Dockerfile": "FROM busybox\nRUN --mount=target=/src cat /src/used/f > /out\n", "used/f": "1", "other": "1"}
+    context = w.folder("context", {**files, "Dockerfile": files["Dockerfile"].replace("target=/src", "source=used,target=/src/used")})
+    w.build(context)
+    (context / "other").write_text("2")
+    equal(w.build(context).ran, [], "steps after a change elsewhere")
+    (context / "used/f").write_text("2")
+    equal(len(w.build(context).ran), 1, "steps after a change of what is mounted")
+
+
+@test
+def secrets_are_seen_by_the_command_and_by_nobody_else(w):
+    w.busybox()
+    canary = "canary-4711-abcdef"
+    (w.path / "secret").write_text(canary)
+    context = w.folder("context", {"Dockerfile": "FROM busybox\nRUN --mount=type=secret,id=s,required test \"$(cat /run/secrets/s)\" = "
+                                                 "\"$(cat /run/secrets/s)\" && wc -c < /run/secrets/s > /out\n"})
+    archive = w.path / "out.tar"
+    result = w.build(context, "--secret", f"id=s,src={w.path}/secret", "-o", archive)
+    equal(Image(archive).read("/out"), f"{len(canary)}\n".encode(), "length of the secret")
+    for path in [archive, *w.store.rglob("*")]:
+        if path.is_file() and not path.is_symlink() and canary.encode() in path.read_bytes():
+            raise AssertionError(f"the secret is in {path}")
+    contains(w.run("build", context, "--no-cache", ok=False).err, "--secret id=s")
+
+
+@test
+def a_sandbox_shows_neither_host_files_nor_rights(w):
+    w.busybox()
+    context = w.folder("context", {"Dockerfile": "FROM busybox\nRUN grep -E '^Cap(Inh|Amb)' /proc/self/status | grep -v 0000000000000000 && exit 1; "
+                                                 "test \"$(ls /proc/self/fd | wc -l)\" -le 4 && test ! -e /.imgbuild && "
+                                                 "! mount -t tmpfs none /mnt 2>/dev/null && ! echo x > /proc/sysrq-trigger 2>/dev/null; "
+                                                 "test $? = 0 && env | grep -v -E '^(PATH|HOME|PWD|SHLVL|OLDPWD)=' ; test $$ = 1\n"})
+    w.build(context, env={"CANARY_VARIABLE": "must not be seen"})
+
+
+if __name__ == "__main__":
+    run()

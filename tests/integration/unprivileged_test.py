@@ -1,0 +1,84 @@
+"""The same as an ordinary user with subordinate ids: the program runs in a user namespace of its own."""
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+
+from case_files import Image
+from harness import PROGRAM, PROJECTS, command, contains, equal, need, need_root, run, skip, test
+
+USER = "imgbuild-test"
+
+
+def ordinary_user(w, subordinate_ids=True):
+    """Hands the workspace to a user made for the tests; programs run as that user from then on."""
+    need_root()
+    need("newuidmap")
+    try:
+        account = pwd.getpwnam(USER)
+    except KeyError:
+        done = command(need("useradd"), "--create-home", "--shell", "/bin/sh", USER, ok=False)
+        if done.returncode != 0:
+            skip("no test user can be made: " + done.stderr.decode().strip())
+        account = pwd.getpwnam(USER)
+    if subordinate_ids and USER not in pathlib.Path("/etc/subuid").read_text():
+        skip("the test user has no subordinate ids")
+    w.run_as = account
+    program = w.path / "imgbuild"
+    shutil.copy(PROGRAM, program)      # the build folder may be closed to others
+    os.chmod(program, 0o755)
+    os.chown(w.path, account.pw_uid, account.pw_gid)
+    w.program = program
+    w.environment["HOME"] = str(w.path)
+    w.prefix = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups", "--inh-caps=-all"]
+    return account
+
+
+@test
+def a_user_builds_the_same_image_as_root(w):
+    base = {"Dockerfile": "FROM busybox\nRUN mkdir /d && echo x > /d/f && chown 7:8 /d/f && chmod 4755 /d/f\n"
+                          "USER 1000\nRUN id -u > /tmp/id\nUSER 0\n"
+                          "COPY --chown=3:4 f /g\nRUN rm /d/f && ln -s /nowhere /d/l\nWORKDIR /w\n", "f": "text"}
+    digests = {}
+    for who in ("root", "user"):
+        if who == "user":
+            account = ordinary_user(w)
+            w.store = w.path / "user-store"
+        w.busybox()
+        context = w.folder("context", base)
+        archive = w.path / f"{who}.tar"
+        w.build(context, "--source-date-epoch", "1000000000", "-o", archive)
+        image = Image(archive)
+        digests[who] = [layer["digest"] for layer in image.manifest["layers"][-5:]]
+        equal(image.read("/tmp/id"), b"1000\n", "user id inside")
+    equal(digests["user"], digests["root"], "layers by user and by root")
+    equal(os.stat(w.store).st_uid, account.pw_uid, "owner of the store")
+
+
+@test
+def a_user_builds_the_example_project(w):
+    ordinary_user(w)
+    w.busybox()
+    archive = w.path / "hello.tar"
+    first = w.build(PROJECTS / "hello", "-t", "hello", "-o", archive)
+    equal(w.build(PROJECTS / "hello", "-t", "hello", "-o", archive).ran, [], "steps run again")
+    equal(len(first.ran), 4, "steps run")
+    contains(w.run("images").out, "hello:latest")
+
+
+@test
+def a_user_without_subordinate_ids_learns_what_is_missing(w):
+    account = ordinary_user(w, subordinate_ids=False)
+    # uid 12345 has no name and no ranges: COPY works, RUN is refused with what would help.
+    os.chown(w.path, 12345, 12345)
+    w.prefix = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--inh-caps=-all"]
+    context = w.folder("context", {"Dockerfile": "FROM scratch\nCOPY f /f\n", "f": "x"})
+    w.build(context)
+    result = w.run("build", w.folder("with-run", {"Dockerfile": "FROM scratch\nCOPY f /f\nRUN true\n", "f": "x"}), ok=False)
+    equal(result.code, 8, "exit code")
+    contains(result.err, "subuid")
+
+
+if __name__ == "__main__":
+    run()
