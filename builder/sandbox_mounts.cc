@@ -134,7 +134,6 @@ void SandboxMounts::add_user_mount(LaunchRequestBuilder& request, const SandboxM
   bool directory = true;
   switch (mount.kind) {
     case Kind::bind:
-    case Kind::socket:
       directory = is_directory(mount.source_fd);
       entry.fd = keep(clone_mount(mount.source_fd, ""));
       break;
