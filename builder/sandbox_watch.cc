@@ -33,6 +33,20 @@ class Watch {
     if (spec.timeout) deadline_ = Clock::now() + *spec.timeout;
   }
 
+  /// When something threw on the way, the command must not go on without anybody looking.
+  ~Watch() {
+    while (!has_ended_) {
+      try {
+        if (process_) process_.kill(SIGKILL);
+        read_reply();
+      } catch (const std::exception&) {
+        return;   // it was never started, or the launcher is gone and took it along
+      }
+    }
+  }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
   WatchResult run(std::stop_token stop) {
     const std::stop_callback on_stop(stop, [this] { ::eventfd_write(wake_.get(), 1); });
     while (!over()) step(stop);

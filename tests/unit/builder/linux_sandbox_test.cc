@@ -347,6 +347,31 @@ TEST_CASE("links in place of /etc/resolv.conf are covered themselves (SBX-54)") 
   CHECK_FALSE(exists(bench.upper(), "etc/resolv.conf"));
 }
 
+TEST_CASE("an image that has the launcher executed again gains nothing (ATK-1)") {
+  if (cannot_run()) return;
+  Bench bench;
+  write_all(open_at(bench.base(), "bin/evil", O_WRONLY | O_CREAT, 0755).get(), "#!/proc/self/exe\n");
+  REQUIRE(::symlinkat("/proc/self/exe", bench.base(), "bin/again") == 0);
+  for (const char* program : {"/bin/evil", "/bin/again"}) {
+    CAPTURE(program);
+    auto spec = bench.spec("");
+    spec.argv = {program};
+    CHECK(bench.run(spec).exit_code == 125);
+    bench.fresh();
+  }
+}
+
+TEST_CASE("a command whose output cannot be handed on is killed") {
+  if (cannot_run()) return;
+  Bench bench;
+  CHECK_THROWS_AS(bench.sandbox().run(bench.spec("echo x; while :; do echo x > /alive; done"),
+                                      [](int, std::string_view) { throw Error("no room"); }, {}),
+                  Error);
+  static_cast<void>(::unlinkat(bench.upper(), "alive", 0));
+  ::usleep(50'000);
+  CHECK_FALSE(exists(bench.upper(), "alive"));
+}
+
 TEST_CASE("several commands run at once") {
   if (cannot_run()) return;
   Bench bench;
