@@ -74,9 +74,12 @@ BuildResult build(const BuildRequest& request, Host& host, EventSink& events, st
   phases.end("plan");
 
   const ExecuteInputs work{request, plan, bases.resolved(), inputs.context};
-  const ExecuteResult done = execute(work, host, events, stop);
+  ExecuteResult done = execute(work, host, events, stop);
   result.stats.steps_run = done.steps_run;
   result.stats.steps_cached = done.steps_cached;
+  if (plan.source_date_epoch) {
+    done.target.snapshot = clamp_layers(done.target.snapshot, *plan.source_date_epoch, request.compression, host);
+  }
   phases.end("steps");
 
   OutputInputs output{.snapshot = &done.target.snapshot, .names = all_names(request), .platform = request.platform};

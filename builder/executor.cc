@@ -25,6 +25,7 @@ Snapshot snapshot_of_image(const oci::Image& image, const oci::Platform& platfor
     snapshot.layers.push_back(layer);
     snapshot.chain = oci::chain(snapshot.chain, layer.diff_id);
   }
+  snapshot.inherited = snapshot.layers.size();
   return snapshot;
 }
 

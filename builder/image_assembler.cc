@@ -2,6 +2,10 @@
 
 #include <algorithm>
 
+#include "builder/spool.h"
+#include "oci/layer_reader.h"
+#include "oci/layer_writer.h"
+
 namespace imgbuild::builder {
 
 namespace {
@@ -12,7 +16,53 @@ bool history_fits(const std::vector<oci::HistoryEntry>& history, std::size_t lay
   return static_cast<std::size_t>(with_layer) == layers;
 }
 
+bool has_later_time(const oci::LayerIndex& index, std::int64_t epoch) {
+  return std::any_of(index.entries.begin(), index.entries.end(), [&](const oci::LayerEntry& entry) {
+    return entry.kind == oci::LayerEntry::Kind::node && entry.attributes.mtime > Timestamp{epoch, 0};
+  });
+}
+
+/// The same entries in the same order with clamped times. Contents go through a spool: a layer is read in one direction
+/// and written in the same, but entries must be known before they are written.
+oci::WrittenLayer rewrite_layer(const oci::LayerBlob& layer, std::int64_t epoch, const Compression& how, Host& host) {
+  Spool spool(host.store_root);
+  std::vector<oci::PendingEntry> entries;
+  const auto tar = oci::open_layer(host.blobs, layer);
+  oci::read_layer(*tar, [&](const oci::LayerEntry& entry, oci::Placement, oci::TarReader& content, const oci::TarMember&) {
+    oci::PendingEntry pending{entry, {}};
+    if (entry.kind == oci::LayerEntry::Kind::node && entry.attributes.type == oci::FileType::regular &&
+        entry.attributes.size > 0) {
+      const std::uint64_t offset = spool.reserve(entry.attributes.size);
+      std::vector<char> buffer(kChunkSize);
+      for (std::uint64_t at = offset; const std::size_t got = content.read(buffer); at += got) {
+        spool.write(at, {buffer.data(), got});
+      }
+      pending.open = spool.opener(offset, entry.attributes.size);
+    }
+    entries.push_back(std::move(pending));
+  });
+  oci::WriteLayerOptions options;
+  options.tar.clamp_mtime = epoch;
+  options.compute_content = true;
+  return oci::write_layer(entries, how, host.blobs, &host.pool, options);
+}
+
 }  // namespace
+
+Snapshot clamp_layers(const Snapshot& snapshot, std::int64_t epoch, const Compression& how, Host& host) {
+  Snapshot out = snapshot;
+  out.chain.reset();
+  for (std::size_t i = 0; i < out.layers.size(); ++i) {
+    oci::LayerBlob& layer = out.layers[i];
+    if (i >= snapshot.inherited && has_later_time(*host.indexes.get(layer), epoch)) {
+      const oci::WrittenLayer written = rewrite_layer(layer, epoch, how, host);
+      host.indexes.put(written.layer.diff_id, written.index);
+      layer = written.layer;
+    }
+    out.chain = oci::chain(out.chain, layer.diff_id);
+  }
+  return out;
+}
 
 oci::Image assemble_image(const Plan& plan, const StageResult& target, oci::BlobStore& blobs) {
   oci::ImageConfig config = plan.stages.at(plan.target).config;

@@ -92,7 +92,6 @@ cache::CacheKey copy_key(const StepContext& context, const CopyOp& op, const std
     const oci::FileTree target = context.host.indexes.tree(context.before.layers);
     add_owner_files_to_key(builder, target, *layer_content(context.host, context.before.layers));
   }
-  if (context.epoch) builder.add("epoch", std::to_string(*context.epoch));
   return builder.finish();
 }
 
@@ -145,15 +144,7 @@ StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_tok
     outcome = store_layer(context, link_key, plan_parts(context, op, parts), true);
   }
   outcome.after.key = key.digest();
-  cache::CacheRecord record{.key = key.digest(),
-                            .layer = outcome.after.layers.back(),
-                            .parent_chain = std::nullopt,
-                            .created = outcome.created,
-                            .inputs = key.fields(),
-                            .step = step_name(context),
-                            .slot = step_slot(context)};
-  if (context.before.chain) record.parent_chain = context.before.chain->value;
-  context.host.cache.put_record(record);
+  put_record(context, key, outcome, false);
   return outcome;
 }
 

@@ -16,20 +16,49 @@ std::string step_slot(const StepContext& context) {
   return cat(context.stage.display_name, " ", context.step.history);
 }
 
-std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key, bool independent) {
-  if (!context.use_cache || context.before.forced) return std::nullopt;
-  auto record = context.host.cache.find_record(key.digest());
-  if (!record) return std::nullopt;
+namespace {
+
+/// Where the record of a layer whose times were clamped to `epoch` lies. Keys of steps do not hold the epoch, so that
+/// setting one does not run everything again (cases CK-77, CK-78); layers clamped to another epoch must not be met, or a
+/// warm build would differ from a cold one (REP-6).
+Digest record_key(const cache::CacheKey& key, const std::optional<std::int64_t>& epoch) {
+  return epoch ? sha256(cat("clamped layer\n", key.digest().str(), "\n", *epoch)) : key.digest();
+}
+
+bool usable(const StepContext& context, const cache::CacheRecord& record, bool independent) {
   const auto below = context.before.chain ? std::optional(context.before.chain->value) : std::nullopt;
   // The key names the steps below, the chain what they actually made: a step below that ran again and made
   // something else must not get this layer on top.
-  if (!independent && record->parent_chain != below) return std::nullopt;
-  if (!context.host.blobs.find_blob(record->layer.blob.digest)) return std::nullopt;
-  return record;
+  if (!independent && record.parent_chain != below) return false;
+  return context.host.blobs.find_blob(record.layer.blob.digest).has_value();
+}
+
+}  // namespace
+
+std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key, bool independent) {
+  if (!context.use_cache || context.before.forced) return std::nullopt;
+  for (const Digest& place : {record_key(key, context.epoch), key.digest()}) {
+    auto record = context.host.cache.find_record(place);
+    if (record && usable(context, *record, independent)) return record;
+    if (!context.epoch) break;
+  }
+  return std::nullopt;
 }
 
 StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key, const cache::CacheRecord& record) {
   return {context.before.with(record.layer, key.digest(), false), record.created, StepFinished::How::cached};
+}
+
+void put_record(const StepContext& context, const cache::CacheKey& key, const StepOutcome& outcome, bool independent) {
+  cache::CacheRecord record{.key = record_key(key, context.epoch),
+                            .layer = outcome.after.layers.back(),
+                            .parent_chain = std::nullopt,
+                            .created = outcome.created,
+                            .inputs = key.fields(),
+                            .step = step_name(context),
+                            .slot = step_slot(context)};
+  if (!independent && context.before.chain) record.parent_chain = context.before.chain->value;
+  context.host.cache.put_record(record);
 }
 
 StepOutcome store_layer(const StepContext& context, const cache::CacheKey& key,
@@ -48,15 +77,7 @@ StepOutcome store_layer(const StepContext& context, const cache::CacheKey& key,
                       StepFinished::How::ran};
   if (before_record) before_record(written.layer, *outcome.after.chain);
 
-  cache::CacheRecord record{.key = key.digest(),
-                            .layer = written.layer,
-                            .parent_chain = std::nullopt,
-                            .created = outcome.created,
-                            .inputs = key.fields(),
-                            .step = step_name(context),
-                            .slot = step_slot(context)};
-  if (!independent && context.before.chain) record.parent_chain = context.before.chain->value;
-  context.host.cache.put_record(record);
+  put_record(context, key, outcome, independent);
   return outcome;
 }
 

@@ -54,6 +54,9 @@ std::string step_slot(const StepContext& context);
 std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key, bool independent);
 StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key, const cache::CacheRecord& record);
 
+/// Records what `key` led to.
+void put_record(const StepContext& context, const cache::CacheKey& key, const StepOutcome& outcome, bool independent);
+
 /// Writes `entries` as the layer of this step and its record. The record is written last. `before_record` runs between
 /// the two with the written layer (a RUN commits its snapshot there).
 StepOutcome store_layer(const StepContext& context, const cache::CacheKey& key,
