@@ -44,6 +44,7 @@ class Execution final : public Origins {
     result.target.history = finished_history(inputs_.plan.target);
     result.steps_run = steps_run_;
     result.steps_cached = steps_cached_;
+    result.layer_bytes = layer_bytes_;
     return result;
   }
 
@@ -142,6 +143,7 @@ class Execution final : public Origins {
       state.snapshot = outcome.after;
       if (step.history < state.created.size()) state.created[step.history] = outcome.created;
       ++(outcome.how == StepFinished::How::cached ? steps_cached_ : steps_run_);
+      if (outcome.how == StepFinished::How::ran) layer_bytes_ += outcome.after.layers.back().blob.size;
       finished(outcome.how);
     } catch (Error& error) {
       finished(StepFinished::How::failed);
@@ -237,6 +239,7 @@ class Execution final : public Origins {
   std::vector<StageState> stages_;
   std::atomic<std::size_t> steps_run_ = 0;
   std::atomic<std::size_t> steps_cached_ = 0;
+  std::atomic<std::uint64_t> layer_bytes_ = 0;
   std::mutex contexts_mutex_;
   std::map<std::string, std::shared_ptr<SourceTree>> contexts_;
 };
