@@ -10,6 +10,7 @@
 #include "builder/build_inputs.h"
 #include "builder/check_call.h"
 #include "builder/evaluate.h"
+#include "builder/plan_dump.h"
 #include "builder/subrequests.h"
 #include "cli/render_error.h"
 #include "cli/store_session.h"
@@ -59,7 +60,34 @@ int print_check(const builder::CheckResult& result, Format format) {
   return result.status();
 }
 
+/// What it takes to answer: the Dockerfile read, base images findable, nothing to run with.
+struct Question {
+  builder::BuildRequest request;
+  StoreSession session;
+  builder::BuildInputs inputs;
+  builder::EvaluateOptions evaluate;
+  builder::HostBaseResolver bases;
+
+  Question(const BuildOptions& options, const CommandContext& context)
+      : request(make_request(options, context.environment)),
+        session({.path = store_path(context.root, context.environment, ::geteuid() == 0),
+                 .tier = {},
+                 .with_sandbox = false},
+                context.environment),
+        inputs(builder::load_inputs(request, session.host(), {})),
+        evaluate(builder::evaluate_options(request, inputs)),
+        bases(request, session.host()) {}
+};
+
 }  // namespace
+
+int print_plan(const BuildOptions& options, const CommandContext& context) {
+  Question question(options, context);
+  const auto plan = builder::evaluate(parser::parse_dockerfile(question.inputs.dockerfile_text), question.evaluate,
+                                      question.bases, [](const builder::Warned&) {});
+  std::cout << builder::dump_plan(plan);
+  return 0;
+}
 
 int run_call(const std::string& text, const BuildOptions& options, const CommandContext& context) {
   const Call call = parse_call(text);
@@ -67,14 +95,10 @@ int run_call(const std::string& text, const BuildOptions& options, const Command
     std::cout << (call.format == Format::text ? builder::render_description_text() : builder::render_description_json());
     return 0;
   }
-  const builder::BuildRequest request = make_request(options, context.environment);
-  StoreSession session({.path = store_path(context.root, context.environment, ::geteuid() == 0),
-                        .tier = {},
-                        .with_sandbox = false},
-                       context.environment);
-  const auto inputs = builder::load_inputs(request, session.host(), {});
-  builder::EvaluateOptions evaluate = builder::evaluate_options(request, inputs);
-  builder::HostBaseResolver bases(request, session.host());
+  Question question(options, context);
+  const auto& inputs = question.inputs;
+  auto& bases = question.bases;
+  const auto& evaluate = question.evaluate;
   if (call.what == builder::Subrequest::lint) {
     return print_check(builder::check_dockerfile(inputs.dockerfile_text, evaluate, bases), call.format);
   }

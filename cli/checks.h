@@ -11,4 +11,7 @@ namespace imgbuild::cli {
 /// `,format=json` or `,format=lint-json` may follow. Returns the exit code.
 int run_call(const std::string& call, const BuildOptions& options, const CommandContext& context);
 
+/// `imgbuild debug plan`: evaluates the Dockerfile and prints the plan. Returns the exit code.
+int print_plan(const BuildOptions& options, const CommandContext& context);
+
 }  // namespace imgbuild::cli
