@@ -108,7 +108,7 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec, const std::function<voi
                                 std::stop_token stop) {
   check(spec);
   if (stop.stop_requested()) throw Cancelled();
-  SandboxMounts mounts(spec, {options_.scratch_dir, options_.flavour});
+  SandboxMounts mounts(spec, {options_.scratch_dir, options_.flavour, options_.overlay});
   const UniqueFd request = describe(spec, mounts);
   WatchResult result;
   {

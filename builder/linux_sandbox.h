@@ -2,6 +2,7 @@
 
 #include "base/unique_fd.h"
 #include "builder/launcher_process.h"
+#include "builder/overlay_mount.h"
 #include "builder/sandbox.h"
 #include "oci/node_metadata.h"
 
@@ -14,6 +15,7 @@ class LinuxSandbox final : public Sandbox {
   struct Options {
     int scratch_dir = -1;      ///< on the file system of the store, for what writable bind mounts throw away; borrowed
     oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
+    OverlayMountOptions overlay;   ///< what an older kernel would need, for tests
   };
   /// Starts the launcher, so make it early, before the process is large or holds secrets. Throws SystemError.
   explicit LinuxSandbox(const Options& options);

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -16,8 +19,22 @@ struct OverlayDirs {
 /// At most so many lower directories in one overlay (SBX-33).
 constexpr std::size_t kMaxLowerDirs = 500;
 
-/// A detached overlay of these directories with every option that changes its meaning set by hand (OVL-1).
-/// Throws UnsupportedError for more than kMaxLowerDirs directories, SystemError with the kernel's own reason.
-UniqueFd mount_overlay(const OverlayDirs& dirs, oci::OverlayFlavour flavour);
+/// How the kernel is told which directories to put together (SBX-31), newest way first.
+enum class LayerNaming : std::uint8_t {
+  descriptors,   ///< `lowerdir+` with a descriptor for each (Linux 6.13)
+  names,         ///< `lowerdir+` with a name for each (6.8)
+  joined,        ///< all names in one `lowerdir`: 255 bytes, so for a few layers only
+  classic,       ///< mount(2): 4095 bytes for all options together
+};
+
+struct OverlayMountOptions {
+  std::optional<LayerNaming> naming;   ///< only this one; without it the newest that works
+};
+
+/// A detached overlay of these directories with every option that changes its meaning set by hand (OVL-1). Options
+/// that only save time are left out where the kernel does not know them (OVL-2). The way an older kernel needs is
+/// found once and remembered. Thread-safe.
+/// Throws UnsupportedError for more directories than can be named, SystemError with the kernel's own reason.
+UniqueFd mount_overlay(const OverlayDirs& dirs, oci::OverlayFlavour flavour, const OverlayMountOptions& options = {});
 
 }  // namespace imgbuild::builder

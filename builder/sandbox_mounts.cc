@@ -12,7 +12,6 @@
 #include "base/mount.h"
 #include "base/root_dir.h"
 #include "base/strings.h"
-#include "builder/overlay_mount.h"
 
 namespace imgbuild::builder {
 
@@ -76,7 +75,7 @@ std::string hosts_file(const SandboxSpec& spec) {
 SandboxMounts::SandboxMounts(const SandboxSpec& spec, const Options& options)
     : spec_(spec),
       options_(options),
-      root_(mount_overlay({spec.rootfs.lower_dirs, spec.rootfs.upper_dir, spec.rootfs.work_dir}, options.flavour)),
+      root_(mount_overlay({spec.rootfs.lower_dirs, spec.rootfs.upper_dir, spec.rootfs.work_dir}, options.flavour, options.overlay)),
       context_(make_context()),
       stubs_(root_.get(), spec.rootfs.upper_dir) {}
 
@@ -123,7 +122,7 @@ UniqueFd SandboxMounts::open_merged(const SandboxMount& mount) {
     dirs.upper = upper.get();
     dirs.work = work.get();
   }
-  return mount_overlay(dirs, options_.flavour);
+  return mount_overlay(dirs, options_.flavour, options_.overlay);
 }
 
 void SandboxMounts::add_user_mount(LaunchRequestBuilder& request, const SandboxMount& mount) {

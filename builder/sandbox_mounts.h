@@ -8,6 +8,7 @@
 #include "base/unique_fd.h"
 #include "builder/launch_request.h"
 #include "builder/mount_stubs.h"
+#include "builder/overlay_mount.h"
 #include "builder/sandbox.h"
 #include "oci/node_metadata.h"
 
@@ -20,6 +21,7 @@ class SandboxMounts {
   struct Options {
     int scratch_dir = -1;
     oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
+    OverlayMountOptions overlay;
   };
   /// Throws Error for a target that is not allowed (SBX-58), UnsupportedError for too many mounts.
   SandboxMounts(const SandboxSpec& spec, const Options& options);

@@ -27,14 +27,14 @@ namespace {
 /// A base directory, and an upper one for one run each time.
 class Bench {
  public:
-  Bench() : dir_(TempDir::create("/var/tmp", "imgbuild-sandbox-test-")) {
+  explicit Bench(OverlayMountOptions overlay = {}) : dir_(TempDir::create("/var/tmp", "imgbuild-sandbox-test-")) {
     ensure_dir_at(dir_.fd(), "base", 0755);
     ensure_dir_at(dir_.fd(), "scratch", 0700);
     base_ = open_at(dir_.fd(), "base", O_RDONLY | O_DIRECTORY);
     scratch_ = open_at(dir_.fd(), "scratch", O_RDONLY | O_DIRECTORY);
     tests::fill_busybox_root(base_.get());
     fresh();
-    sandbox_ = std::make_unique<LinuxSandbox>(LinuxSandbox::Options{.scratch_dir = scratch_.get(), .flavour = tests::overlay_flavour()});
+    sandbox_ = std::make_unique<LinuxSandbox>(LinuxSandbox::Options{.scratch_dir = scratch_.get(), .flavour = tests::overlay_flavour(), .overlay = overlay});
   }
   void fresh() {
     const std::string number = cat(++count_);
@@ -94,6 +94,24 @@ TEST_CASE("a command runs as the first process, with its output and exit code") 
   CHECK(result.exit_code == 7);
   CHECK(bench.out == "hello\n1\n");
   CHECK(bench.errors == "oops\n");
+}
+
+TEST_CASE("commands run on overlays made as older kernels need it (SBX-31)") {
+  if (cannot_run()) return;
+  for (const auto naming : {LayerNaming::names, LayerNaming::joined, LayerNaming::classic}) {
+    CAPTURE(static_cast<int>(naming));
+    Bench bench({naming});
+    auto spec = bench.spec("echo x > /made; rm /etc/passwd; echo y > /view/new; cat /view/new");
+    spec.mounts.push_back({.kind = SandboxMount::Kind::overlay, .target = "/view", .lower_dirs = {bench.base()}, .source_path = "etc", .read_only = false});
+    CHECK(bench.run(spec).exit_code == 0);
+    CHECK(bench.errors == "");
+    CHECK(bench.out == "y\n");
+    CHECK(exists(bench.upper(), "made"));
+    CHECK_FALSE(exists(bench.base(), "etc/new"));
+    struct stat info {};
+    REQUIRE(::fstatat(bench.upper(), "etc/passwd", &info, AT_SYMLINK_NOFOLLOW) == 0);
+    CHECK(S_ISCHR(info.st_mode));
+  }
 }
 
 TEST_CASE("what a command writes lands in the upper directory and nothing else does") {
