@@ -42,6 +42,7 @@ struct BuildRequest {
   Compression compression;
   std::size_t jobs = 0;                          ///< steps at once; 0: chosen from the number of processors
   bool use_cache = true;
+  bool explain = false;                          ///< say for each missed step what differs from its last record
   std::vector<std::string> no_cache_stages;      ///< --no-cache-filter
   std::optional<std::int64_t> timestamp;         ///< SOURCE_DATE_EPOCH from the command line
   std::string default_network = "default";

@@ -39,12 +39,17 @@ struct Warned {
   std::string url;       ///< documentation of the rule, may be empty
   SourceRange where;
 };
+/// For `--explain`: why a step was not taken from the cache, one reason an event.
+struct Explained {
+  StepId step;
+  std::string text;
+};
 /// For `--debug`: why something was decided.
 struct Noted {
   std::string text;
 };
 
-using Event = std::variant<StepStarted, StepOutput, StepProgress, StepFinished, Warned, Noted>;
+using Event = std::variant<StepStarted, StepOutput, StepProgress, StepFinished, Warned, Explained, Noted>;
 
 /// Receives what a build reports. `on_event` is called from any thread: thread-safe, quick, never throws.
 class EventSink {

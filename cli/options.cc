@@ -198,6 +198,7 @@ builder::BuildRequest make_request(const BuildOptions& options, const Environmen
   request.compression = parse_compression(options);
   request.jobs = options.jobs;
   request.use_cache = !options.no_cache;
+  request.explain = options.explain;
   request.no_cache_stages = options.no_cache_filter;
   request.timestamp = options.source_date_epoch;
   if (!request.timestamp) {

@@ -42,6 +42,7 @@ json describe(const builder::StepFinished& e) {
 json describe(const builder::Warned& e) {
   return {{"event", "warning"}, {"rule", e.rule}, {"text", e.text}, {"url", e.url}, {"where", place(e.where)}};
 }
+json describe(const builder::Explained& e) { return {{"event", "explained"}, {"step", e.step}, {"text", e.text}}; }
 json describe(const builder::Noted& e) { return {{"event", "note"}, {"text", e.text}}; }
 
 }  // namespace

@@ -40,20 +40,4 @@ AppliedLayer apply_layer(Source& plain_tar, int dir, const FileTree& lower, cons
 AppliedLayer apply_layer(const BlobStore& store, const LayerBlob& layer, int dir, const FileTree& lower,
                          const ApplyOptions& options = {});
 
-/// Opens the bytes of the regular file `node`, which has some.
-using NodeOpener = std::function<std::unique_ptr<Source>(const std::string& path, const FileNode& node)>;
-
-struct WriteTreeOptions {
-  bool keep_owner = false;
-  bool write_xattrs = false;
-  bool make_devices = false;  ///< otherwise devices are left out with a warning (EXP-24)
-  std::optional<Timestamp> force_mtime;
-};
-
-/// Writes the merged tree at and below `path` of `tree` as plain files into the empty directory `dir`, hard
-/// links included; `dir` itself becomes the root of that part. Returns warnings. Throws Error when a file's
-/// bytes are not as many as the tree says, SystemError on I/O.
-std::vector<std::string> write_tree(const FileTree& tree, std::string_view path, int dir,
-                                    const NodeOpener& open, const WriteTreeOptions& options = {});
-
 }  // namespace imgbuild::oci

@@ -31,6 +31,17 @@ std::string check_document(const JsonValue& json, std::string_view expected, std
   return inside.empty() ? std::string(expected) : inside;
 }
 
+/// What manifests and indexes end with.
+void write_tail(JsonWriter& json, const std::optional<Descriptor>& subject,
+                const std::map<std::string, std::string>& annotations) {
+  if (subject) {
+    json.key("subject");
+    write_descriptor(json, *subject);
+  }
+  json.member("annotations", annotations);
+  json.end_object();
+}
+
 /// Lower is better; nothing: does not fit (IMG-44).
 std::optional<std::size_t> preference(const Platform& wanted, const Platform& offered, bool allow_fallback) {
   if (wanted.os != offered.os) return std::nullopt;
@@ -81,12 +92,7 @@ std::string Manifest::serialize() const {
   json.key("layers").begin_array();
   for (const auto& layer : layers) write_descriptor(json, layer);
   json.end_array();
-  if (subject) {
-    json.key("subject");
-    write_descriptor(json, *subject);
-  }
-  json.member("annotations", annotations);
-  json.end_object();
+  write_tail(json, subject, annotations);
   return json.take();
 }
 
@@ -119,12 +125,7 @@ std::string Index::serialize(bool pretty) const {
   json.key("manifests").begin_array();
   for (const auto& manifest : manifests) write_descriptor(json, manifest);
   json.end_array();
-  if (subject) {
-    json.key("subject");
-    write_descriptor(json, *subject);
-  }
-  json.member("annotations", annotations);
-  json.end_object();
+  write_tail(json, subject, annotations);
   return json.take();
 }
 

@@ -33,15 +33,29 @@ bool usable(const StepContext& context, const cache::CacheRecord& record, bool i
   return context.host.blobs.find_blob(record.layer.blob.digest).has_value();
 }
 
+/// Compares with the latest record of the same place in the file: that is what the user has in mind.
+void explain_miss(const StepContext& context, const cache::CacheKey& key) {
+  const auto say = [&](std::string text) { context.events.on_event(Explained{context.id, std::move(text)}); };
+  if (!context.use_cache) return say("caching is switched off");
+  if (context.before.forced) return say("a step before it was run again");
+  const auto earlier = context.host.cache.find_by_slot(step_slot(context));
+  if (earlier.empty()) return say("no earlier build of this step is known");
+  const auto differences = cache::explain_difference(earlier.back().inputs, key.fields());
+  if (differences.empty()) return say("the layers below it are others, or its layer is no longer stored");
+  for (const auto& difference : differences) say(difference);
+}
+
 }  // namespace
 
 std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key, bool independent) {
-  if (!context.use_cache || context.before.forced) return std::nullopt;
-  for (const Digest& place : {record_key(key, context.epoch), key.digest()}) {
-    auto record = context.host.cache.find_record(place);
-    if (record && usable(context, *record, independent)) return record;
-    if (!context.epoch) break;
+  if (context.use_cache && !context.before.forced) {
+    for (const Digest& place : {record_key(key, context.epoch), key.digest()}) {
+      auto record = context.host.cache.find_record(place);
+      if (record && usable(context, *record, independent)) return record;
+      if (!context.epoch) break;
+    }
   }
+  if (context.request.explain) explain_miss(context, key);
   return std::nullopt;
 }
 

@@ -124,6 +124,7 @@ void add_options(CLI::App& command, BuildOptions& o) {
   command.add_option("--iidfile", o.iid_file, "Write the image ID to this file");
   command.add_option("--metadata-file", o.metadata_file, "Write digests and names as JSON to this file");
   command.add_flag("--stats", o.stats, "Print times, files and bytes of each part");
+  command.add_flag("--explain", o.explain, "Say why each step that runs was not taken from the cache");
   command.add_flag("--debug", o.debug, "Print why things were decided");
   command.add_flag("--check", o.check, "Check the Dockerfile, build nothing (--call=check)");
   command.add_option("--call", o.call, "build, check, outline, targets or subrequests.describe; ,format=json for machines")->capture_default_str();

@@ -25,6 +25,22 @@ def an_unchanged_build_runs_nothing_reads_nothing_and_gives_the_same_digest(w):
 
 
 @test
+def explain_names_what_changed_for_every_step_that_runs(w):
+    context = w.folder("context", PLAIN)
+
+    def reasons(*arguments):
+        return [e["text"] for e in w.build(context, "--explain", *arguments).events if e["event"] == "explained"]
+
+    contains(" ".join(reasons()), "no earlier build")
+    equal(reasons(), [], "reasons of an unchanged build")
+    (context / "a").write_text("other")
+    contains(" ".join(reasons()), "a")
+    contains(" ".join(reasons("--no-cache")), "switched off")
+    (context / "Dockerfile").write_text(PLAIN["Dockerfile"].replace("/x/", "/y/"))
+    contains(" ".join(reasons()), "/y/")
+
+
+@test
 def the_word_build_may_be_left_out(w):
     context = w.folder("context", PLAIN)
     equal(w.run("-q", context).out, w.run("build", "-q", context).out, "image ID")

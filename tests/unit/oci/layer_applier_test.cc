@@ -373,34 +373,3 @@ TEST_CASE("the merged tree is what an overlay of the extracted layers shows") {
   CHECK(compared > 500);
   CHECK(hidden > 50);
 }
-
-TEST_CASE("a merged tree is written with its bytes, links and times") {
-  RawTar bottom;
-  bottom.member({.name = "d/", .type = '5', .mode = "0000711", .mtime = "00000000005"}).file("d/a", "aaa").hard("d/b", "d/a")
-      .file("gone").link("l", "d/a").member({.name = "null", .type = '3', .dev_major = "0000001", .dev_minor = "0000003"});
-  const FileTree tree = tree_of(RawTar().file(".wh.gone").file("d/e/f", "ffff"), tree_of(bottom));
-  const NodeOpener open = [](const std::string&, const FileNode& node) {
-    return std::make_unique<StringSource>(std::string(node.attributes.size, node.origin->path.back()));
-  };
-  const Disk disk;
-  const auto warnings = write_tree(tree, "", disk.fd(), open);
-  const auto nodes = disk.scan();
-  CHECK(names(nodes) == "d/ d/a d/b d/e/ d/e/f l");
-  CHECK(nodes.at("d").mode() == 0711);
-  CHECK(nodes.at("d").info.st_mtime == 5);
-  CHECK(nodes.at("d/a").content == "aaa");
-  CHECK(nodes.at("d/a").info.st_ino == nodes.at("d/b").info.st_ino);
-  CHECK(nodes.at("l").content == "d/a");
-  CHECK(warnings == std::vector<std::string>{"the device \"null\" is left out"});
-
-  const Disk part;
-  WriteTreeOptions forced;
-  forced.force_mtime = Timestamp{77, 0};
-  write_tree(tree, "/d/", part.fd(), open, forced);
-  CHECK(names(part.scan()) == "a b e/ e/f");
-  CHECK(part.scan().at("e").info.st_mtime == 77);
-  CHECK_THROWS_AS((void)write_tree(tree, "l", part.fd(), open), Error);
-  const Disk wrong;
-  const NodeOpener shorter = [](const std::string&, const FileNode&) { return std::make_unique<StringSource>("x"); };
-  CHECK_THROWS_AS((void)write_tree(tree, "", wrong.fd(), shorter), Error);
-}
