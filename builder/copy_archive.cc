@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/stream.h"
 #include "base/strings.h"
+#include "builder/lazy_archive.h"
 #include "oci/callback_guard.h"
 #include "oci/tar_reader.h"
 
@@ -205,6 +206,7 @@ class MemberReader {
 
 std::optional<std::vector<ArchiveMember>> read_archive(const oci::ContentOpener& open, std::string_view name,
                                                        Spool& spool) {
+  require_archive_library();
   ArchiveReader reader(open(), name);
   MemberReader members(name, spool);
   std::vector<ArchiveMember> all;

@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "oci/http_hop.h"
+#include "oci/lazy_curl.h"
 
 namespace imgbuild::oci {
 
@@ -12,6 +13,7 @@ namespace {
 constexpr std::size_t kIdleConnections = 16;
 
 void initialise_curl() {
+  require_curl();
   static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
   if (code != CURLE_OK) throw RegistryError("HTTP client: libcurl cannot be initialised");
 }
@@ -98,13 +100,13 @@ class HttpClient::Lease {
 };
 
 HttpClient::HttpClient(HttpOptions options) : options_(std::move(options)) {
-  initialise_curl();
   idle_.reserve(kIdleConnections);
 }
 
 HttpClient::~HttpClient() = default;
 
 HttpResponse HttpClient::send(const HttpRequest& request, std::stop_token stop) {
+  initialise_curl();
   const HttpUrl first = HttpUrl::parse(request.url);
   HttpUrl url = first;
   bool may_authorize = true;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "oci/lazy_curl.h"
 #include "oci/net_address.h"
 
 namespace imgbuild::oci {
@@ -47,6 +48,11 @@ std::string part(CURLU* handle, CURLUPart which, unsigned flags = 0) {
   return out;
 }
 
+UrlHandle new_handle() {
+  require_curl();
+  return UrlHandle(curl_url());
+}
+
 }  // namespace
 
 HttpUrl HttpUrl::from_handle(void* raw) {
@@ -72,20 +78,20 @@ HttpUrl HttpUrl::from_handle(void* raw) {
 }
 
 HttpUrl HttpUrl::parse(std::string_view text) {
-  const UrlHandle handle(curl_url());
+  const UrlHandle handle = new_handle();
   set_url(handle.get(), text);
   return from_handle(handle.get());
 }
 
 HttpUrl HttpUrl::resolve(std::string_view location) const {
-  const UrlHandle handle(curl_url());
+  const UrlHandle handle = new_handle();
   set_url(handle.get(), text_);
   set_url(handle.get(), location);
   return from_handle(handle.get());
 }
 
 HttpUrl HttpUrl::with_path_and_query(std::string_view path, std::string_view query) const {
-  const UrlHandle handle(curl_url());
+  const UrlHandle handle = new_handle();
   const std::string host = host_.find(':') == std::string::npos ? host_ : cat("[", host_, "]");
   set_url(handle.get(), cat(scheme_, "://", host, ":", port_, path, query.empty() ? "" : "?", query));
   return from_handle(handle.get());
