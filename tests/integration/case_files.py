@@ -1,15 +1,19 @@
 """Runs the cases of testdata/cases through the program itself: contexts, options, and what an image holds."""
+import atexit
 import base64
+import bz2
 import gzip
+import hashlib
 import io
 import json
 import lzma
-import bz2
 import os
 import pathlib
+import shutil
 import stat
 import subprocess
 import tarfile
+import tempfile
 
 from harness import REPOSITORY, need
 
@@ -197,3 +201,85 @@ class Image:
         if kind == "hardlink":
             entry["target"] = "/" + member.linkname
         return entry
+
+
+def check_tree(expected, actual, begin, end):
+    """Compares a case's `rootfs` with Image.rootfs(). "build" as a time means between begin and end of the build."""
+    wanted = {entry["path"]: entry for entry in expected}
+    differences = [f"missing {path}" for path in wanted if path not in actual]
+    differences += [f"not expected: {path}" for path in actual if path not in wanted]
+    for path in sorted(set(wanted) & set(actual)):
+        found = dict(actual[path])
+        found["mtime"] = int(found["mtime"])
+        for key, value in wanted[path].items():
+            if key == "path":
+                continue
+            if key == "mtime" and value == "build":
+                same = int(begin) <= found["mtime"] <= int(end) + 1
+            elif key == "content":
+                same = found.get("content") == value.encode()
+            elif key == "size":
+                same = len(found.get("content", b"")) == value
+            elif key == "sha256":
+                same = hashlib.sha256(found.get("content", b"")).hexdigest() == value
+            else:
+                same = found.get(key) == value
+            if not same:
+                differences.append(f"{path}: {key}: expected {value!r}, got {found.get(key)!r}")
+    if differences:
+        raise AssertionError("the tree differs:\n  " + "\n  ".join(differences))
+
+
+def error_core(text):
+    """What users and scripts recognise an error of the reference by: without prefixes, positions and suggestions."""
+    for prefix in ("failed to solve: ", "failed to compute cache key: ", "failed to calculate checksum of ref <ref>: "):
+        text = text.removeprefix(prefix)
+    return text
+
+
+def check_refused(result):
+    """A build that must fail has failed in an orderly way: an exit code of ours and a message."""
+    if result.code not in range(1, 10):
+        raise AssertionError(f"unexpected exit code: {result!r}")
+    if not any(event["event"] in ("build_failed", "error", "build_finished") for event in result.events) and "error" not in result.err:
+        raise AssertionError(f"no error is shown: {result!r}")
+
+
+def write_image(path, rootfs, config, name):
+    """An OCI archive with one layer and the config a test wants, under a full name."""
+    members = {}
+
+    def blob(data, media_type, **more):
+        digest = hashlib.sha256(data).hexdigest()
+        members["blobs/sha256/" + digest] = data
+        return {"mediaType": "application/vnd.oci.image." + media_type, "digest": "sha256:" + digest, "size": len(data), **more}
+
+    config = {**config, "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(rootfs).hexdigest()]},
+              "history": [{"created_by": "base"}]}
+    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "config": blob(json.dumps(config).encode(), "config.v1+json"),
+                "layers": [blob(gzip.compress(rootfs, mtime=0), "layer.v1.tar+gzip")]}
+    top = blob(json.dumps(manifest).encode(), "manifest.v1+json", annotations={"io.containerd.image.name": name})
+    members["index.json"] = json.dumps({"schemaVersion": 2, "manifests": [top]}).encode()
+    members["oci-layout"] = b'{"imageLayoutVersion": "1.0.0"}'
+    with tarfile.open(path, "w") as tar:
+        for member, data in members.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+class BusyboxStore:
+    """One store with the busybox base for all cases of a file; every case works on a copy of its own."""
+
+    def __init__(self):
+        self.path = None
+
+    def copy_to(self, workspace):
+        if self.path is None:
+            workspace.busybox()
+            self.path = tempfile.mkdtemp(prefix="imgbuild-test-base-")
+            atexit.register(shutil.rmtree, self.path, ignore_errors=True)
+            subprocess.run(["cp", "-a", "--reflink=auto", str(workspace.store), self.path], check=True)
+        elif not workspace.store.exists():
+            subprocess.run(["cp", "-a", "--reflink=auto", self.path + "/store", str(workspace.store)], check=True)
