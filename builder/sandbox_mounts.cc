@@ -21,11 +21,14 @@ using Kind = SandboxMount::Kind;
 
 constexpr unsigned kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
+/// Where files from outside lie: in memory that is never swapped, so that what is secret reaches no disk. The list of
+/// mounts inside shows the options of the file system beside those of the mount, and commands see just the latter with
+/// Docker. A ramfs has none to show, where a tmpfs tells noswap and, in a user namespace, whose it is; and its mode is
+/// none either when it is changed afterwards.
 UniqueFd make_context() {
-  FsContext tmpfs("tmpfs");
-  tmpfs.set_string("mode", "0700");
-  tmpfs.try_set_flag("noswap");   // 6.4; what is secret should not reach a disk
-  return tmpfs.mount(kPlain);
+  UniqueFd context = FsContext("ramfs").mount(kPlain);
+  if (::fchmodat(context.get(), ".", 0700, 0) != 0) throw SystemError(errno, "chmod", "files for the sandbox");
+  return context;
 }
 
 bool is_directory(int fd) {
