@@ -37,6 +37,7 @@ std::string_view stage_name(Stage stage) {
     case Stage::session: return "start a session";
     case Stage::seccomp: return "load the system call filter";
     case Stage::capabilities: return "set capabilities";
+    case Stage::limits: return "set the limit";
     case Stage::identity: return "change to the step's";
     case Stage::working_dir: return "enter the working directory";
     case Stage::working_dir_outside: return "enter the working directory";
@@ -66,6 +67,8 @@ int explain_failure(const launch::Failure& failure, const SandboxSpec& spec,
   SystemError error(failure.error_number, stage_name(failure.stage), printable(failure.path));
   if (failure.stage == Stage::proc && failure.error_number == EPERM)
     error.add_note("/proc is partly hidden here, as in containers; Docker: --security-opt systempaths=unconfined");
+  if (failure.stage == Stage::limits && failure.error_number == EPERM)
+    error.add_note("only root outside of user namespaces may raise a limit above the one imgbuild was started with");
   if (failure.stage == Stage::identity && failure.error_number == EINVAL)
     error.add_note(cat("user ", spec.uid, " or group ", spec.gid, " is beyond the ids of this user namespace: see /etc/subuid"));
   throw error;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include <cerrno>
 #include <cstring>
@@ -26,6 +27,17 @@ std::vector<std::string> program_candidates(const std::string& command, const st
   if (command.empty()) return out;
   for (const auto dir : split(path, ':')) out.push_back(dir.empty() ? cat("./", command) : cat(dir, "/", command));
   return out;
+}
+
+std::uint32_t ulimit_resource(const std::string& name) {
+  static constexpr struct { std::string_view name; std::uint32_t resource; } kKnown[] = {
+      {"core", RLIMIT_CORE}, {"cpu", RLIMIT_CPU}, {"data", RLIMIT_DATA}, {"fsize", RLIMIT_FSIZE}, {"locks", RLIMIT_LOCKS},
+      {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE}, {"nofile", RLIMIT_NOFILE},
+      {"nproc", RLIMIT_NPROC}, {"rss", RLIMIT_RSS}, {"rtprio", RLIMIT_RTPRIO}, {"rttime", RLIMIT_RTTIME},
+      {"sigpending", RLIMIT_SIGPENDING}, {"stack", RLIMIT_STACK}};
+  for (const auto& known : kKnown)
+    if (known.name == name) return known.resource;
+  throw Error(cat("invalid ulimit type: ", printable(name)));
 }
 
 LaunchRequestBuilder::LaunchRequestBuilder() : bytes_(sizeof(launch::LaunchRequest), '\0') {}
@@ -53,6 +65,11 @@ void LaunchRequestBuilder::set_command(const SandboxSpec& spec) {
   argv_ = add_strings(spec.argv);
   env_ = add_strings(spec.env);
   programs_ = add_strings(program_candidates(spec.argv.front(), spec.env));
+  for (const Ulimit& limit : spec.ulimits) {
+    if (limit.soft > limit.hard)
+      throw Error(cat("ulimit ", printable(limit.name), ": the soft limit ", limit.soft, " is above the hard limit ", limit.hard));
+    limits_.push_back({ulimit_resource(limit.name), add_string(limit.name), limit.soft, limit.hard});
+  }
   request_.hostname = add_string(spec.hostname);
   request_.working_dir = add_string(spec.working_dir);
   request_.new_network = spec.network == SandboxSpec::Network::none ? 1 : 0;
@@ -60,11 +77,11 @@ void LaunchRequestBuilder::set_command(const SandboxSpec& spec) {
   request_.shm_size = spec.shm_size_bytes;
 }
 
-template <typename T>
-launch::Range LaunchRequestBuilder::append(const std::vector<T>& items) {
+template <typename Items>
+launch::Range LaunchRequestBuilder::append(const Items& items) {
   bytes_.resize((bytes_.size() + 7) / 8 * 8, '\0');
   const launch::Range range{static_cast<std::uint32_t>(bytes_.size()), static_cast<std::uint32_t>(items.size())};
-  if (!items.empty()) bytes_.append(reinterpret_cast<const char*>(items.data()), items.size() * sizeof(T));
+  if (!items.empty()) bytes_.append(reinterpret_cast<const char*>(items.data()), items.size() * sizeof *items.data());
   return range;
 }
 
@@ -74,6 +91,7 @@ UniqueFd LaunchRequestBuilder::finish() {
   request_.env = append(env_);
   request_.programs = append(programs_);
   request_.mounts = append(mounts_);
+  request_.limits = append(limits_);
   request_.filter = append(filter_);
   bytes_ += '\0';
   request_.size = static_cast<std::uint32_t>(bytes_.size());

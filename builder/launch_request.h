@@ -2,6 +2,7 @@
 
 #include <linux/filter.h>
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,22 +22,27 @@ class LaunchRequestBuilder {
   std::uint32_t add_string(std::string_view text);
   void add_mount(const launch::LaunchMount& mount) { mounts_.push_back(mount); }
   void set_command(const SandboxSpec& spec);
-  void set_filter(const std::vector<sock_filter>& filter) { filter_ = filter; }
+  /// `filter` must outlive this object.
+  void set_filter(std::span<const sock_filter> filter) noexcept { filter_ = filter; }
 
   /// A sealed file in memory with the whole request. Throws SystemError.
   UniqueFd finish();
 
  private:
   std::vector<std::uint32_t> add_strings(const std::vector<std::string>& texts);
-  template <typename T>
-  launch::Range append(const std::vector<T>& items);
+  template <typename Items>
+  launch::Range append(const Items& items);
 
   launch::LaunchRequest request_;
   std::string bytes_;
   std::vector<launch::LaunchMount> mounts_;
-  std::vector<sock_filter> filter_;
+  std::span<const sock_filter> filter_;
+  std::vector<launch::LaunchLimit> limits_;
   std::vector<std::uint32_t> groups_, argv_, env_, programs_;
 };
+
+/// The RLIMIT_* number of a limit by Docker's name. Throws Error for a name that is none.
+std::uint32_t ulimit_resource(const std::string& name);
 
 /// The files to try for `command`, in order: itself when it has a slash, else one for each directory of PATH in `env`.
 std::vector<std::string> program_candidates(const std::string& command, const std::vector<std::string>& env);

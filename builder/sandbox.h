@@ -45,6 +45,12 @@ struct SandboxMount {
   std::uint64_t size_bytes = 0;    ///< tmpfs; 0: kernel default
 };
 
+/// A resource limit as Docker names it ("nofile", "core"…). All bits set: unlimited.
+struct Ulimit {
+  std::string name;
+  std::uint64_t soft = 0, hard = 0;
+};
+
 /// Everything about one RUN process, as data. Tests compare specs; one file makes the system calls.
 struct SandboxSpec {
   RootfsSpec rootfs;
@@ -60,6 +66,7 @@ struct SandboxSpec {
   enum class Network { host, none } network = Network::host;
   bool insecure = false;                      ///< RUN --security=insecure
   std::uint64_t shm_size_bytes = 64ull << 20;
+  std::vector<Ulimit> ulimits;                ///< a limit that cannot be set is an error that names it
   std::optional<std::chrono::nanoseconds> timeout;
 };
 

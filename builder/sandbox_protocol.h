@@ -39,6 +39,13 @@ struct LaunchMount {
   std::uint32_t inner = kNone;          ///< string: what of the mount to attach (MNT-26); kNone: its root
 };
 
+/// A resource limit of the command.
+struct LaunchLimit {
+  std::uint32_t resource = 0;           ///< RLIMIT_*
+  std::uint32_t name = 0;               ///< string, for messages
+  std::uint64_t soft = 0, hard = 0;
+};
+
 struct Range {
   std::uint32_t offset = 0;             ///< from the start of the request
   std::uint32_t count = 0;              ///< elements
@@ -53,6 +60,7 @@ struct LaunchRequest {
   Range argv, env;                      ///< uint32 offsets of strings
   Range programs;                       ///< the same: files to try to execute, in order (the search along PATH)
   Range mounts;                         ///< LaunchMount
+  Range limits;                         ///< LaunchLimit
   Range filter;                         ///< sock_filter; empty: none
   std::uint32_t hostname = 0;           ///< string
   std::uint32_t working_dir = 0;        ///< string, absolute
@@ -67,7 +75,7 @@ struct LaunchRequest {
 enum class Stage : std::uint32_t {
   none, receive, clone, propagation, attach_root, proc, sys, dev, dev_pts, dev_shm, device, context, mount_target,
   mount, pivot_root, detach_old_root, read_only_paths, mask_paths, hostname, network, session, seccomp, capabilities,
-  identity, working_dir, working_dir_outside, execute, launcher_gone,
+  limits, identity, working_dir, working_dir_outside, execute, launcher_gone,
 };
 
 /// Written by the child on fd_report before it gives up. The pipe just closes when the command was executed.

@@ -140,6 +140,7 @@ void run_child(const Launch& launch, int launcher) {
   }
   if (directory < 0) give_up(launch, errno == ELOOP ? Stage::working_dir_outside : Stage::working_dir, working_dir);
   reset_signals();
+  set_ulimits(launch);   // late: what comes before opens more files than the command may
   load_filter(launch);
   become_user(launch);
   die_with_launcher(launch, launcher);   // changing ids cleared it

@@ -81,6 +81,15 @@ void set_up_session(const Launch& launch) {
   ::umask(022);
 }
 
+void set_ulimits(const Launch& launch) {
+  const auto* limits = launch.array<LaunchLimit>(launch.request->limits);
+  for (std::uint32_t i = 0; i < launch.request->limits.count; ++i) {
+    const rlimit64 wanted{limits[i].soft, limits[i].hard};
+    if (::syscall(SYS_prlimit64, 0, limits[i].resource, &wanted, nullptr) != 0)
+      give_up(launch, Stage::limits, launch.string(limits[i].name));
+  }
+}
+
 void load_filter(const Launch& launch) {
   const Range& range = launch.request->filter;
   if (range.count == 0) return;

@@ -33,6 +33,7 @@ struct Launch {
 void enter_root(const Launch& launch);
 /// child_identity.cc: host name, session, limits, filter, capabilities and ids.
 void set_up_session(const Launch& launch);
+void set_ulimits(const Launch& launch);
 void load_filter(const Launch& launch);
 void become_user(const Launch& launch);
 

@@ -243,6 +243,44 @@ TEST_CASE("a crash leaves no core file and its signal in the exit code (ATK-24)"
   CHECK(bench.out.find("core") == std::string::npos);
 }
 
+TEST_CASE("limits are those of the command alone") {
+  if (cannot_run()) return;
+  Bench bench;
+  auto spec = bench.spec("ulimit -Sn; ulimit -Hn; ulimit -Sf; ulimit -Hc");
+  spec.ulimits = {{"nofile", 8, 16}, {"fsize", 2048, 4096}, {"core", 0, 0}};
+  CHECK(bench.run(spec).exit_code == 0);
+  CHECK(bench.errors == "");
+  CHECK(bench.out == "8\n16\n4\n0\n");
+  bench.fresh();
+  CHECK(bench.run("ulimit -Sn").exit_code == 0);
+  CHECK(bench.out != "8\n");
+}
+
+TEST_CASE("a limit that cannot be set is an error with its name") {
+  if (cannot_run()) return;
+  Bench bench;
+  auto spec = bench.spec("true");
+  spec.ulimits = {{"nofile", 1ull << 40, 1ull << 40}};   // above what even root may have
+  CHECK_THROWS_WITH_AS(bench.run(spec), doctest::Contains("nofile"), SystemError);
+  for (const Ulimit& wrong : {Ulimit{"files", 1, 1}, Ulimit{"", 1, 1}, Ulimit{"NOFILE", 1, 1}, Ulimit{"nofile", 2, 1}}) {
+    CAPTURE(wrong.name);
+    bench.fresh();
+    spec.rootfs = bench.spec("").rootfs;
+    spec.ulimits = {wrong};
+    CHECK_THROWS_AS(bench.run(spec), Error);
+  }
+}
+
+TEST_CASE("a command sees of a file from outside the flags of its mount and nothing else") {
+  if (cannot_run()) return;
+  Bench bench;
+  auto spec = bench.spec("mount | grep -e ' /secret ' -e ' /etc/hosts ' -e ' /program ' | sed 's/.*(//'; ls -ld /secret | cut -c1-10");
+  spec.mounts.push_back({.kind = SandboxMount::Kind::file, .target = "/secret", .content = "s", .no_exec = true, .mode = 0400});
+  spec.mounts.push_back({.kind = SandboxMount::Kind::file, .target = "/program", .content = "s", .mode = 0755});
+  CHECK(bench.run(spec).exit_code == 0);
+  CHECK(bench.out == "ro,nosuid,nodev,noexec,relatime)\nro,nosuid,nodev,noexec,relatime)\nro,nosuid,nodev,relatime)\n-r--------\n");
+}
+
 TEST_CASE("without a network there is only the loopback device") {
   if (cannot_run()) return;
   Bench bench;
