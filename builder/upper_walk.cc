@@ -217,11 +217,24 @@ class Walker {
     }
   }
 
+  /// An ordinary user cannot make devices, so an extracted layer has an empty file in the place of one; changing what is
+  /// beside it may bring a copy of that file up here.
+  bool is_placeholder(const FileAttributes& here, const FileAttributes& there) const {
+    if (options_.flavour != oci::OverlayFlavour::user || here.type != FileType::regular || here.size != 0) return false;
+    if (there.type != FileType::char_device && there.type != FileType::block_device) return false;
+    FileAttributes as_device = here;
+    as_device.type = there.type;
+    as_device.device_major = there.device_major;
+    as_device.device_minor = there.device_minor;
+    return same_metadata(as_device, there);
+  }
+
   /// OVL-21. A copy the kernel made before a change that did not come has the times of the original.
   bool same(int dir, const std::string& name, const UpperNode& node) const {
     if (node.below == nullptr) return false;
     const FileAttributes& here = node.entry.attributes;
     const FileAttributes& there = node.below->attributes;
+    if (is_placeholder(here, there)) return here.mtime.seconds == there.mtime.seconds;
     if (!same_metadata(here, there)) return false;
     if (here.type == FileType::directory) return true;
     if (here.mtime.seconds != there.mtime.seconds) return false;

@@ -30,17 +30,19 @@ namespace {
 /// A layer on disk and as a tree, and a detached overlay on top of it to change things in.
 class Overlay {
  public:
-  explicit Overlay(std::vector<oci::PendingEntry> base) : dir_(TempDir::create("/var/tmp", "imgbuild-diff-test-")) {
+  explicit Overlay(std::vector<oci::PendingEntry> base, oci::OverlayFlavour flavour = tests::overlay_flavour())
+      : flavour_(flavour), dir_(TempDir::create("/var/tmp", "imgbuild-diff-test-")) {
     for (const char* name : {"lower", "upper", "work"}) ensure_dir_at(dir_.fd(), name, 0755);
     lower_ = open_at(dir_.fd(), "lower", O_RDONLY | O_DIRECTORY);
     work_ = open_at(dir_.fd(), "work", O_RDONLY | O_DIRECTORY);
     upper_ = std::make_shared<RootDir>(open_at(dir_.fd(), "upper", O_RDONLY | O_DIRECTORY));
     const auto written = oci::write_layer(base, {}, blobs_, nullptr);
     oci::ApplyOptions options;
-    options.flavour = tests::overlay_flavour();
+    options.flavour = flavour_;
+    options.make_devices = flavour_ == oci::OverlayFlavour::trusted;
     oci::apply_layer(blobs_, written.layer, lower_.get(), oci::FileTree(), options);
     tree_ = oci::FileTree().apply(written.index, written.layer.diff_id);
-    merged_ = mount_overlay({{lower_.get()}, upper_->fd(), work_.get()}, tests::overlay_flavour());
+    merged_ = mount_overlay({{lower_.get()}, upper_->fd(), work_.get()}, flavour_);
   }
   /// The path of `name` in the merged view, for plain system calls.
   std::string at(const std::string& name) const { return cat("/proc/self/fd/", merged_.get(), "/", name); }
@@ -50,7 +52,7 @@ class Overlay {
     write_all(file.get(), text);
   }
   UpperDiff diff(DiffOptions options = {}) const {
-    options.flavour = tests::overlay_flavour();
+    options.flavour = flavour_;
     if (!options.open_lower) {
       options.open_lower = [this](const oci::ContentOrigin& origin) {
         return RootDir(lower_.duplicate()).open_beneath(origin.path, O_RDONLY);
@@ -71,6 +73,7 @@ class Overlay {
   }
 
  private:
+  oci::OverlayFlavour flavour_;
   TempDir dir_;
   UniqueFd lower_, work_, merged_;
   std::shared_ptr<RootDir> upper_;
@@ -221,6 +224,31 @@ TEST_CASE("devices and fifos are recorded") {
   CHECK(diff.entries[0].entry.attributes.device_major == 7);
   CHECK(diff.entries[0].entry.attributes.device_minor == 9);
   CHECK(diff.entries[1].entry.attributes.type == oci::FileType::fifo);
+}
+
+TEST_CASE("a copied placeholder of a device is no change") {
+  if (tests::lacks_root()) return;
+  auto device = tests::file_entry("dev/zero", 0);
+  device.attributes.type = oci::FileType::char_device;
+  device.attributes.mode = 0666;
+  device.attributes.device_major = 1;
+  device.attributes.device_minor = 5;
+  device.attributes.mtime = {1'600'000'000, 0};
+  const Overlay overlay({dir("dev"), {device, {}}}, oci::OverlayFlavour::user);
+  struct stat info {};
+  REQUIRE(::stat(overlay.at("dev/zero").c_str(), &info) == 0);
+  REQUIRE(S_ISREG(info.st_mode));
+  REQUIRE(::chmod(overlay.at("dev/zero").c_str(), 0666) == 0);
+  REQUIRE(::lstat(overlay.in_upper("dev/zero").c_str(), &info) == 0);   // it was copied
+  CHECK(overlay.changes().empty());
+  SUBCASE("but a file with something in it is one") {
+    overlay.write("dev/zero", "x");
+    CHECK(overlay.changes() == Lines{"d dev", "f dev/zero"});
+  }
+  SUBCASE("and so is a file with other rights") {
+    REQUIRE(::chmod(overlay.at("dev/zero").c_str(), 0600) == 0);
+    CHECK(overlay.changes() == Lines{"d dev", "f dev/zero"});
+  }
 }
 
 TEST_CASE("capabilities of another revision are brought into the form of layers") {
