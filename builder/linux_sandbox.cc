@@ -98,16 +98,19 @@ UniqueFd describe(const SandboxSpec& spec, SandboxMounts& mounts) {
 
 }  // namespace
 
-LinuxSandbox::LinuxSandbox(const Options& options) : options_(options) {
+void LinuxSandbox::start() {
   const struct { const char* name; unsigned major_number, minor_number; } wanted[] = {
       {"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+  devices_.clear();
   for (const auto& device : wanted) devices_.push_back(open_device(device.name, device.major_number, device.minor_number));
+  launcher_.emplace();
 }
 
 SandboxResult LinuxSandbox::run(const SandboxSpec& spec, const std::function<void(int stream, std::string_view)>& output,
                                 std::stop_token stop) {
   check(spec);
   if (stop.stop_requested()) throw Cancelled();
+  std::call_once(started_, [this] { start(); });
   SandboxMounts mounts(spec, {options_.scratch_dir, options_.flavour, options_.overlay});
   const UniqueFd request = describe(spec, mounts);
   WatchResult result;
@@ -123,7 +126,7 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec, const std::function<voi
       fds.push_back(devices.back().get());
     }
     for (const auto& fd : mounts.fds()) fds.push_back(fd.get());
-    launcher_.send(fds);
+    launcher_->send(fds);
     for (UniqueFd* theirs : {&reply.theirs, &report.write, &out.write, &errors.write}) theirs->reset();
     result = watch_launch({std::move(out.read), std::move(errors.read), std::move(report.read), std::move(reply.ours)}, spec,
                           output, stop);

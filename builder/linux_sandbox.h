@@ -1,5 +1,8 @@
 #pragma once
 
+#include <mutex>
+#include <optional>
+
 #include "base/unique_fd.h"
 #include "builder/launcher_process.h"
 #include "builder/overlay_mount.h"
@@ -17,16 +20,19 @@ class LinuxSandbox final : public Sandbox {
     oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
     OverlayMountOptions overlay;   ///< what an older kernel would need, for tests
   };
-  /// Starts the launcher, so make it early, before the process is large or holds secrets. Throws SystemError.
-  explicit LinuxSandbox(const Options& options);
+  /// Does nothing yet: a build whose steps are all cached pays nothing for the sandbox.
+  explicit LinuxSandbox(const Options& options) : options_(options) {}
 
   SandboxResult run(const SandboxSpec& spec, const std::function<void(int stream, std::string_view)>& output,
                     std::stop_token stop) override;
 
  private:
+  void start();
+
   const Options options_;
+  std::once_flag started_;          ///< by the first run(); a failure is tried again by the next
   std::vector<UniqueFd> devices_;   ///< the host's own, verified, in the order of launch::LaunchFd
-  LauncherProcess launcher_;
+  std::optional<LauncherProcess> launcher_;
 };
 
 }  // namespace imgbuild::builder
