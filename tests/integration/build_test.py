@@ -195,6 +195,59 @@ def a_base_is_pulled_from_a_registry_on_loopback(w):
 
 
 @test
+def a_base_nobody_looks_into_is_not_unpacked(w):
+    base = w.folder("base", {"Dockerfile": "FROM scratch\nCOPY f /base\n", "f": "base"})
+    w.build(base, "-t", "mybase:1")
+    for dockerfile in ("FROM mybase:1\nLABEL a=b\n", "FROM mybase:1\nCOPY g /child\nWORKDIR /w\n",
+                       "FROM scratch\nCOPY --from=mybase:1 /none* /\nCOPY --link g /\n"):
+        w.build(w.folder("child", {"Dockerfile": dockerfile, "g": "child"}))
+    unpacked = list((w.store / "layers").iterdir()) if (w.store / "layers").exists() else []
+    equal(unpacked, [], "unpacked layers")
+
+
+@test
+def a_base_is_pulled_over_https_when_its_certificate_is_trusted(w):
+    need_root()
+    openssl, server, ip = need("openssl"), need("docker-registry"), need("ip")
+    key, certificate, address = w.path / "key.pem", w.path / "cert.pem", "192.0.2.10"
+    command(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
+            "-subj", "/CN=registry", "-addext", f"subjectAltName=IP:{address}")
+    layout = w.path / "layout"
+    w.build(w.folder("base", {"Dockerfile": "FROM scratch\nCOPY f /base\n", "f": "base"}), "-t", "x:1",
+            "-o", f"type=oci,tar=false,dest={layout}")
+    config = w.path / "registry.yml"
+    config.write_text(f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {w.path}/registry}}}}\n"
+                      f"http: {{addr: '{address}:5443', tls: {{certificate: {certificate}, key: {key}}}}}\n")
+    # A network of its own with an address that is not loopback, where plain HTTP is not spoken.
+    network = f"imgbuild-test-{os.getpid()}"
+    command(ip, "netns", "add", network)
+    inside = [ip, "netns", "exec", network]
+    process = None
+    try:
+        command(*inside, ip, "link", "set", "lo", "up")
+        command(*inside, ip, "addr", "add", f"{address}/32", "dev", "lo")
+        process = subprocess.Popen([*inside, server, "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        push = [*inside, need("skopeo"), "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:1", f"docker://{address}:5443/base:1"]
+        for _ in range(50):
+            if command(*push, ok=False).returncode == 0:
+                break
+            time.sleep(0.1)
+        w.prefix = inside
+        child = w.folder("child", {"Dockerfile": f"FROM {address}:5443/base:1\nCOPY g /child\n", "g": "child"})
+        refused = w.run("build", "--root", w.path / "other", child, ok=False, env={"SSL_CERT_FILE": "/dev/null", "SSL_CERT_DIR": "/none"})
+        equal(refused.code, 5, "exit code for a certificate nobody vouches for")
+        contains(refused.err.lower(), "certificate")
+        out = w.path / "child.tar"
+        w.build(child, "--root", w.path / "other", "-o", out, env={"SSL_CERT_FILE": str(certificate)})
+        equal(Image(out).read("/base"), b"base", "file of the base")
+    finally:
+        if process:
+            process.terminate()
+            process.wait()
+        command(ip, "netns", "delete", network)
+
+
+@test
 def a_context_can_come_on_standard_input(w):
     archive = w.path / "context.tar"
     folder = w.folder("context", PLAIN)

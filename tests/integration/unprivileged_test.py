@@ -5,8 +5,9 @@ import pwd
 import shutil
 import subprocess
 
+from bases import debian_base
 from case_files import Image
-from harness import PROGRAM, PROJECTS, command, contains, equal, need, need_root, run, skip, test
+from harness import PROGRAM, PROJECTS, Workspace, command, contains, equal, need, need_root, run, skip, test
 
 USER = "imgbuild-test"
 
@@ -65,6 +66,21 @@ def a_user_builds_the_example_project(w):
     equal(w.build(PROJECTS / "hello", "-t", "hello", "-o", archive).ran, [], "steps run again")
     equal(len(first.ran), 4, "steps run")
     contains(w.run("images").out, "hello:latest")
+
+
+@test
+def a_user_compiles_a_program_in_a_debian_base(w):
+    base = debian_base(Workspace(w.path))
+    ordinary_user(w)
+    copy = w.path / "base.tar"
+    shutil.copy(base, copy)
+    os.chmod(copy, 0o644)
+    w.run("load", "-i", copy)
+    archive = w.path / "primes.tar"
+    w.build(PROJECTS / "c-program", "-t", "primes", "-o", archive, timeout=1200)
+    equal(w.build(PROJECTS / "c-program", "-t", "primes", "-o", archive).ran, [], "steps run again")
+    command(need("skopeo"), "inspect", f"oci-archive:{archive}")
+    equal(sorted(Image(archive).rootfs()), ["/primes"], "files of the image")
 
 
 @test
