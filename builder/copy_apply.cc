@@ -103,6 +103,7 @@ class CopyApplier {
     DraftTree::Place place = draft_.resolve(draft_.root(), destination);
     if (source_is_directory) {
       if (place.exists() && !place.node->is_directory()) refuse_non_directory(*place.node);
+      if (request_.takes_root && mode_ && !place.exists()) return {&make_directories(place, mode_->apply(0755, true)), ""};
       return {&make_directories(place), ""};
     }
     if (place.exists() && place.node->is_directory()) return {place.node, base_name};

@@ -30,6 +30,7 @@ struct CopyRequest {
   bool parents = false;
   bool unpack_archives = false;             ///< ADD of local archives (ADD-1), or --unpack
   std::vector<std::string> excludes;
+  bool takes_root = false;                  ///< a missing DEST is the copied root itself, so --chmod changes it (git in ADD)
   /// --link: the copy happens in an empty root (COPY-70); the caller passes an empty target tree.
   Timestamp build_time;                     ///< mtime of what the instruction creates
   /// Where the bytes of unpacked archives wait for the layer: a directory's descriptor, borrowed; -1: in memory.

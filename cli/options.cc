@@ -79,6 +79,29 @@ std::pair<std::string, std::string> parse_host(const std::string& text) {
   return {to_lower(text.substr(0, at)), text.substr(at + 1)};
 }
 
+std::uint64_t parse_limit(std::string_view text, const std::string& whole) {
+  if (text == "-1" || text == "unlimited") return ~std::uint64_t{0};
+  const auto number = parse_decimal(text);
+  if (!number) throw usage(cat("--ulimit wants NAME=SOFT[:HARD] with numbers or unlimited, not \"", printable(whole), "\""));
+  return *number;
+}
+
+/// `nofile=1024:2048`; one number is both limits, as docker has it.
+builder::Ulimit parse_ulimit(const std::string& text) {
+  static constexpr std::string_view kNames[] = {"core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
+                                                "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"};
+  const auto [name, limits] = split_pair(text, "--ulimit");
+  if (std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames)) {
+    throw usage(cat("--ulimit: unknown limit \"", printable(name), "\"")).with_note("known: core, cpu, data, fsize, locks, memlock, "
+        "msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending, stack");
+  }
+  const auto colon = limits.find(':');
+  builder::Ulimit out{.name = name, .soft = parse_limit(std::string_view(limits).substr(0, colon), text)};
+  out.hard = colon == std::string::npos ? out.soft : parse_limit(std::string_view(limits).substr(colon + 1), text);
+  if (out.soft > out.hard) throw usage(cat("--ulimit: the soft limit is above the hard limit in \"", printable(text), "\""));
+  return out;
+}
+
 Compression parse_compression(const BuildOptions& options) {
   Compression out;
   if (options.compression == "gzip") out.kind = CompressionKind::gzip;
@@ -219,6 +242,7 @@ builder::BuildRequest make_request(const BuildOptions& options, const Environmen
   apply_allow(options.allow, request);
   for (const auto& text : options.add_hosts) request.extra_hosts.push_back(parse_host(text));
   request.hostname = options.hostname;
+  for (const auto& text : options.ulimits) request.ulimits.push_back(parse_ulimit(text));
   if (!options.shm_size.empty()) request.shm_size_bytes = parse_size(options.shm_size, "--shm-size");
   if (options.context_modes != "disk" && options.context_modes != "git") {
     throw usage(cat("--context-modes is disk or git, not \"", printable(options.context_modes), "\""));

@@ -19,7 +19,7 @@ struct Environment {
 struct BuildOptions {
   std::string context = ".";
   std::string dockerfile;
-  std::vector<std::string> tags, build_args, labels, build_contexts, outputs, secrets, ssh, allow, add_hosts;
+  std::vector<std::string> tags, build_args, labels, build_contexts, outputs, secrets, ssh, allow, add_hosts, ulimits;
   std::vector<std::string> no_cache_filter;
   std::string target, platform, network = "default", progress = "auto", iid_file, metadata_file, hostname;
   std::string compression = "gzip", context_modes = "disk", call = "build", shm_size;

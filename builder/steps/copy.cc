@@ -45,6 +45,7 @@ CopyPart remote_part(const StepContext& context, const CopyOp& op, const std::st
                        .build_time = part.request.build_time};
   RemoteResult fetched = context.host.remote.fetch(remote, context.request.secrets, stop);
   part.request.sources = {fetched.path};
+  part.request.takes_root = fetched.is_git;
   part.request.unpack_archives = !fetched.is_git && op.unpack.value_or(false);
   part.tree = std::move(fetched.tree);
   part.remote_key = std::move(fetched.key);

@@ -38,6 +38,7 @@ cache::CacheKey run_key(const StepContext& context, const RunOp& op, RunMounts& 
   for (const auto& [name, address] : context.request.extra_hosts) builder.add("host", name);
   builder.add("network", op.network).add("security", op.security);
   builder.add("shm size", cat(context.request.shm_size_bytes));
+  for (const auto& limit : context.request.ulimits) builder.add("ulimit", cat(limit.name, "=", limit.soft, ":", limit.hard));
   if (op.script) builder.add("script", op.script->second);
   for (const auto& device : op.devices) builder.add("device", device);
   mounts.add_to_key(builder);
@@ -87,6 +88,7 @@ SandboxSpec make_spec(const StepContext& context, const RunOp& op, const UserIds
   spec.network = op.network == "none" ? SandboxSpec::Network::none : SandboxSpec::Network::host;
   spec.insecure = op.security == "insecure";
   spec.shm_size_bytes = context.request.shm_size_bytes;
+  spec.ulimits = context.request.ulimits;
   return spec;
 }
 

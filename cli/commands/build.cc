@@ -109,6 +109,7 @@ void add_options(CLI::App& command, BuildOptions& o) {
   command.add_option("--network", o.network, "Network of RUN: default, none or host")->capture_default_str();
   command.add_option("--add-host", o.add_hosts, "NAME=ADDRESS for /etc/hosts in RUN; may repeat")->allow_extra_args(false);
   command.add_option("--allow", o.allow, "Rights the Dockerfile may use: network.host, security.insecure")->allow_extra_args(false);
+  command.add_option("--ulimit", o.ulimits, "Limit of every RUN: NAME=SOFT[:HARD], such as nofile=1024:2048")->allow_extra_args(false);
   command.add_option("--shm-size", o.shm_size, "Size of /dev/shm in RUN (default 64m)");
   command.add_option("--hostname", o.hostname, "Host name in RUN");
   command.add_flag("--no-cache", o.no_cache, "Run every step again");
