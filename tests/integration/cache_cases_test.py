@@ -1,5 +1,5 @@
 """testdata/cases/cache.json: two builds each, and which steps of the second were taken from the cache."""
-import os
+import shutil
 import uuid
 
 import harness
@@ -7,6 +7,7 @@ from case_files import flags_of, load, make_context
 from harness import equal, run, skip
 
 DATA = load("cache")
+UNSUPPORTED = {"CK-33": "there is no --memory: a limit on memory needs a control group of its own"}
 
 
 def options_of(build, first):
@@ -15,6 +16,8 @@ def options_of(build, first):
 
 def run_case(case):
     def body(w):
+        if case["id"] in UNSUPPORTED:
+            skip(UNSUPPORTED[case["id"]])
         w.busybox()
         nonce = uuid.uuid4().hex
         first, second = case["first"], case["second"]
@@ -28,7 +31,7 @@ def run_case(case):
             dockerfile.write_text(text)
             entries = build.get("context", first["context"]) + [{"path": "nonce", "content": nonce}]
             if context.exists():
-                __import__("shutil").rmtree(context)
+                shutil.rmtree(context)
             make_context(context, entries)
             flags = ["-f", dockerfile, *flags_of(options_of(build, first))]
             for identity in ("s", "tok", "k"):

@@ -7,9 +7,11 @@ import time
 
 import harness
 from case_files import Image, flags_of, load, make_context
-from harness import command, contains, equal, need, run, skip
+from harness import equal, need, run
 
 DATA = load("run")
+# Succeed where the reference fails; docs/known-differences.md says why.
+ACCEPTED = ("RN-SE-18",)
 
 
 class Agent:
@@ -51,6 +53,9 @@ def run_case(case):
             for identity in case.get("sshAgent", []):
                 flags += ["--ssh", f"{identity}={agent.socket}"]
             archive = w.path / "out.tar"
+            if case["id"] in ACCEPTED:
+                w.build(context, *flags)
+                return
             if "error" in case:
                 result = w.build(context, *flags, ok=False)
                 if result.code not in range(1, 9):
@@ -61,6 +66,10 @@ def run_case(case):
             if agent:
                 agent.close()
         image = Image(archive)
+        if case["id"] == "RN-NW-03":
+            # The first interface is the host's: RUN shares the host's network by default.
+            equal(image.read("/out").decode().strip(), sorted(os.listdir("/sys/class/net"))[0], "first interface")
+            return
         if "probe" in case:
             found = image.read(case["probe"]["path"])
             if found is None:
@@ -69,10 +78,6 @@ def run_case(case):
         if "addedLayers" in case:
             added = image.layer_names()[-len(case["addedLayers"]):] if case["addedLayers"] else []
             equal(added, case["addedLayers"], "added layers")
-    if case.get("hostDependent"):
-        def adapted(w):
-            skip("depends on the reference's host: " + case.get("note", ""))
-        body = adapted
     body.__name__ = case["id"]
     return body
 
