@@ -103,6 +103,7 @@ void LinuxSandbox::start() {
       {"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
   devices_.clear();
   for (const auto& device : wanted) devices_.push_back(open_device(device.name, device.major_number, device.minor_number));
+  if (options_.scratch_dir >= 0) stub_layer_ = make_stub_layer(options_.scratch_dir);
   launcher_.emplace();
 }
 
@@ -111,7 +112,7 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec, const std::function<voi
   check(spec);
   if (stop.stop_requested()) throw Cancelled();
   std::call_once(started_, [this] { start(); });
-  SandboxMounts mounts(spec, {options_.scratch_dir, options_.flavour, options_.overlay});
+  SandboxMounts mounts(spec, {options_.scratch_dir, options_.flavour, options_.overlay, stub_layer_ ? stub_layer_->fd() : -1});
   const UniqueFd request = describe(spec, mounts);
   WatchResult result;
   {

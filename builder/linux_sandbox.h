@@ -3,6 +3,7 @@
 #include <mutex>
 #include <optional>
 
+#include "base/temp_dir.h"
 #include "base/unique_fd.h"
 #include "builder/launcher_process.h"
 #include "builder/overlay_mount.h"
@@ -31,6 +32,7 @@ class LinuxSandbox final : public Sandbox {
 
   const Options options_;
   std::once_flag started_;          ///< by the first run(); a failure is tried again by the next
+  std::optional<TempDir> stub_layer_;
   std::vector<UniqueFd> devices_;   ///< the host's own, verified, in the order of launch::LaunchFd
   std::optional<LauncherProcess> launcher_;
 };

@@ -31,6 +31,12 @@ UniqueFd make_context() {
   return context;
 }
 
+OverlayDirs root_dirs(const RootfsSpec& rootfs, int stub_layer) {
+  OverlayDirs dirs{rootfs.lower_dirs, rootfs.upper_dir, rootfs.work_dir};
+  if (stub_layer >= 0 && dirs.lower.size() < kMaxLowerDirs) dirs.lower.push_back(stub_layer);
+  return dirs;
+}
+
 bool is_directory(int fd) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) throw SystemError(errno, "stat", "mount source");
@@ -50,6 +56,19 @@ UniqueFd make_tmpfs(const SandboxMount& mount) {
 }
 
 }  // namespace
+
+TempDir make_stub_layer(int scratch_dir) {
+  TempDir layer = TempDir::create(scratch_dir, ".stubs-");
+  for (const char* name : {"proc", "sys", "dev", "etc"}) {
+    ensure_dir_at(layer.fd(), name, 0755);
+    if (::fchmodat(layer.fd(), name, 0755, 0) != 0) throw SystemError(errno, "chmod", name);   // whatever the umask is
+  }
+  for (const char* name : {"etc/hosts", "etc/resolv.conf"}) {
+    const UniqueFd file = open_at(layer.fd(), name, O_WRONLY | O_CREAT | O_EXCL, 0644);
+    if (::fchmod(file.get(), 0644) != 0) throw SystemError(errno, "chmod", name);
+  }
+  return layer;
+}
 
 std::string clean_mount_target(const std::string& target) {
   const auto refuse = [&](std::string_view why) { throw Error(cat("invalid mount target \"", printable(target), "\": ", why)); };
@@ -78,7 +97,7 @@ std::string hosts_file(const SandboxSpec& spec) {
 SandboxMounts::SandboxMounts(const SandboxSpec& spec, const Options& options)
     : spec_(spec),
       options_(options),
-      root_(mount_overlay({spec.rootfs.lower_dirs, spec.rootfs.upper_dir, spec.rootfs.work_dir}, options.flavour, options.overlay)),
+      root_(mount_overlay(root_dirs(spec.rootfs, options.stub_layer), options.flavour, options.overlay)),
       context_(make_context()),
       stubs_(root_.get(), spec.rootfs.upper_dir) {}
 

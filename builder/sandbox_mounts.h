@@ -22,6 +22,7 @@ class SandboxMounts {
     int scratch_dir = -1;
     oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
     OverlayMountOptions overlay;
+    int stub_layer = -1;   ///< of make_stub_layer(); borrowed
   };
   /// Throws Error for a target that is not allowed (SBX-58), UnsupportedError for too many mounts.
   SandboxMounts(const SandboxSpec& spec, const Options& options);
@@ -51,6 +52,11 @@ class SandboxMounts {
   std::vector<std::string> covered_ = {"proc", "sys", "dev"};
   unsigned file_count_ = 0;
 };
+
+/// A directory with the mount points every sandbox needs, below `scratch_dir`. It goes under the lowest layer of a root, so
+/// that what most images lack is there without being made, copied up and cleaned away in each upper directory; what
+/// an image has or has deleted itself comes first. Throws SystemError.
+TempDir make_stub_layer(int scratch_dir);
 
 /// A mount target as the sandbox takes it: absolute, without `.`, `..` and doubled slashes. Throws Error for targets
 /// that would hide the sandbox's own mounts (SBX-58).

@@ -128,6 +128,30 @@ TEST_CASE("what a command writes lands in the upper directory and nothing else d
   }
 }
 
+TEST_CASE("mount points an image lacks or deleted come and go without a trace") {
+  if (cannot_run()) return;
+  Bench bench;
+  SUBCASE("an image without /etc") {
+    REQUIRE(::unlinkat(bench.base(), "etc/passwd", 0) == 0);
+    REQUIRE(::unlinkat(bench.base(), "etc", AT_REMOVEDIR) == 0);
+    CHECK(bench.run("cat /etc/resolv.conf; ls /etc").exit_code == 0);
+    CHECK(bench.out == "nameserver 192.0.2.1\nhosts\nresolv.conf\n");
+    CHECK_FALSE(exists(bench.upper(), "etc"));
+  }
+  SUBCASE("an image whose layers deleted them") {
+    if (tests::lacks_first_namespace()) return;   // who may make a whiteout by hand
+    REQUIRE(::mknodat(bench.base(), "etc/hosts", S_IFCHR, 0) == 0);
+    REQUIRE(::mknodat(bench.base(), "sys", S_IFCHR, 0) == 0);
+    CHECK(bench.run("ls -d /sys/kernel /etc/hosts; rm /etc/hosts || true; test -s /etc/hosts").exit_code == 0);
+    CHECK(bench.out == "/etc/hosts\n/sys/kernel\n");
+    for (const char* name : {"etc/hosts", "sys"}) {
+      CAPTURE(name);
+      struct stat info {};   // nothing, or the mark that it is still gone
+      if (::fstatat(bench.upper(), name, &info, AT_SYMLINK_NOFOLLOW) == 0) CHECK(S_ISCHR(info.st_mode));
+    }
+  }
+}
+
 TEST_CASE("a command that is missing gives 127, one that is no program 126") {
   if (cannot_run()) return;
   Bench bench;
