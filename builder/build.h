@@ -51,7 +51,7 @@ struct BuildRequest {
   std::vector<std::pair<std::string, std::string>> extra_hosts;
   std::string hostname;
   std::uint64_t shm_size_bytes = 64ull << 20;
-  std::vector<Ulimit> ulimits;                   ///< of every RUN; part of its key (CAC-25)
+  std::vector<Ulimit> ulimits;                   ///< of every RUN; part of its key (CAC-13)
   bool git_modes = false;                        ///< --context-modes=git
   SecretStore secrets;
 };
