@@ -18,12 +18,14 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path) {
   struct stat info {};
   const bool exists = ::stat(path.c_str(), &info) == 0;
   if (!exists && errno != ENOENT) throw SystemError(errno, "look up", path);
-  if (exists && S_ISDIR(info.st_mode)) throw Error(cat("\"", printable(path), "\" is a directory, a file is needed"));
+  if (exists && S_ISDIR(info.st_mode))
+    throw Error(cat("\"", printable(path), "\" is a directory, a file is needed"));
   if (exists && !S_ISREG(info.st_mode)) {
     fd_ = open_path(path, O_WRONLY);
     return;
   }
-  const std::filesystem::path target = exists ? std::filesystem::canonical(path) : std::filesystem::path(path);
+  const std::filesystem::path target =
+      exists ? std::filesystem::canonical(path) : std::filesystem::path(path);
   name_ = target.filename().string();
   if (name_.empty()) throw Error(cat("\"", printable(path), "\" names no file"));
   const std::string parent = target.parent_path().string();

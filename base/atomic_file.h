@@ -6,8 +6,9 @@
 
 namespace imgbuild {
 
-/// A file of the user's that appears complete or not at all: it is written under a temporary name beside its final
-/// one and renamed by commit(); the destructor discards. What is there but is no regular file (a pipe, a terminal,
+/// A file of the user's that appears complete or not at all: it is written under a temporary name beside its
+/// final one and renamed by commit(); the destructor discards. What is there but is no regular file (a pipe,
+/// a terminal,
 /// `/dev/null`) is written to directly. A symlink to a file is followed, so that it stays a link.
 class AtomicFile {
  public:
@@ -24,9 +25,9 @@ class AtomicFile {
  private:
   UniqueFd dir_;
   UniqueFd fd_;
-  std::string path_;        ///< for errors
+  std::string path_;  ///< for errors
   std::string name_;
-  std::string temporary_;   ///< empty: nothing to rename or remove
+  std::string temporary_;  ///< empty: nothing to rename or remove
 };
 
 }  // namespace imgbuild

@@ -19,8 +19,8 @@ class Digest {
   static Digest parse(std::string_view text);
   static Digest from_bytes(const std::array<std::byte, kSize>& raw) noexcept { return Digest(raw); }
 
-  std::string str() const;   ///< "sha256:…"
-  std::string hex() const;   ///< the 64 digits alone, for file names
+  std::string str() const;  ///< "sha256:…"
+  std::string hex() const;  ///< the 64 digits alone, for file names
   std::string short_hex() const { return hex().substr(0, 12); }
   const std::array<std::byte, kSize>& bytes() const noexcept { return raw_; }
 

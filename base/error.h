@@ -13,15 +13,15 @@ namespace imgbuild {
 /// What kind of failure this is, as the process reports it. The number is the exit code.
 enum class ExitCode : int {
   ok = 0,
-  failure = 1,         ///< any failure without a code of its own
-  usage = 2,           ///< the command line itself is wrong
-  syntax = 3,          ///< the Dockerfile or an ignore file is wrong
-  step_failed = 4,     ///< a RUN command failed
-  network = 5,         ///< a registry or server could not be used
-  integrity = 6,       ///< bytes do not match their digest, size or format
-  system = 7,          ///< the operating system refused something
-  unsupported = 8,     ///< understood, but not possible here
-  interrupted = 130,   ///< stopped by the user
+  failure = 1,        ///< any failure without a code of its own
+  usage = 2,          ///< the command line itself is wrong
+  syntax = 3,         ///< the Dockerfile or an ignore file is wrong
+  step_failed = 4,    ///< a RUN command failed
+  network = 5,        ///< a registry or server could not be used
+  integrity = 6,      ///< bytes do not match their digest, size or format
+  system = 7,         ///< the operating system refused something
+  unsupported = 8,    ///< understood, but not possible here
+  interrupted = 130,  ///< stopped by the user
 };
 
 /// Something a user can act on. Carries the message (what is wrong), optionally the place (where in the

@@ -16,13 +16,14 @@ namespace imgbuild {
 
 namespace {
 
-constexpr std::uint64_t kKernelChunk = 64 << 20;   // small enough to notice a stop request
+constexpr std::uint64_t kKernelChunk = 64 << 20;  // small enough to notice a stop request
 
 void check(const std::stop_token& stop) {
   if (stop.stop_requested()) throw Cancelled();
 }
 
-/// Returns how many bytes are left for the slow way: file systems, their pairs and old kernels differ in what they can.
+/// Returns how many bytes are left for the slow way: file systems, their pairs and old kernels differ in what
+/// they can.
 std::uint64_t copy_in_kernel(int from, int to, std::uint64_t size, const std::stop_token& stop) {
   while (size > 0) {
     check(stop);
@@ -46,7 +47,8 @@ void copy_file_bytes(int from, int to, std::uint64_t size, std::string_view name
   std::vector<char> buffer(kChunkSize);
   while (left > 0) {
     check(stop);
-    const ssize_t got = ::read(from, buffer.data(), static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer.size())));
+    const ssize_t got =
+        ::read(from, buffer.data(), static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer.size())));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw SystemError(errno, "read", name);
     if (got == 0) throw IntegrityError(cat(printable(name), " ended ", left, " bytes early"));

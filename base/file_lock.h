@@ -8,8 +8,8 @@
 
 namespace imgbuild {
 
-/// An open-file-description lock on a file that is never deleted while the store exists (STO-20). It dies with
-/// its owner, so no crash leaves it behind. Move-only.
+/// An open-file-description lock on a file that is never deleted while the store exists (STO-20). It dies
+/// with its owner, so no crash leaves it behind. Move-only.
 class FileLock {
  public:
   enum class Kind { shared, exclusive };

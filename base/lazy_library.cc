@@ -14,7 +14,8 @@ void* LazyLibrary::handle() const noexcept { return ::dlopen(name_, RTLD_NOW | R
 void LazyLibrary::require() const {
   if (handle() != nullptr) return;
   const char* reason = ::dlerror();
-  throw UnsupportedError(cat("the library ", name_, " cannot be loaded: ", reason == nullptr ? "no reason given" : reason));
+  throw UnsupportedError(
+      cat("the library ", name_, " cannot be loaded: ", reason == nullptr ? "no reason given" : reason));
 }
 
 void* LazyLibrary::function(const char* symbol) const noexcept {

@@ -21,7 +21,7 @@ std::string FsContext::kernel_log() const {
   ssize_t size = 0;
   while ((size = ::read(fd_.get(), line, sizeof line)) > 0) {
     std::string_view text = trim(std::string_view(line, static_cast<std::size_t>(size)));
-    if (text.size() > 2 && text[1] == ' ') text.remove_prefix(2);   // "e ", "w " or "i "
+    if (text.size() > 2 && text[1] == ' ') text.remove_prefix(2);  // "e ", "w " or "i "
     lines += lines.empty() ? "" : "; ";
     lines += printable(text);
   }
@@ -35,7 +35,8 @@ void FsContext::fail(int error_number, const std::string& what) const {
 }
 
 void FsContext::set_flag(const std::string& key) {
-  if (::fsconfig(fd_.get(), FSCONFIG_SET_FLAG, key.c_str(), nullptr, 0) != 0) fail(errno, cat("set ", key, " of"));
+  if (::fsconfig(fd_.get(), FSCONFIG_SET_FLAG, key.c_str(), nullptr, 0) != 0)
+    fail(errno, cat("set ", key, " of"));
 }
 
 void FsContext::set_string(const std::string& key, const std::string& value) {
@@ -65,7 +66,8 @@ bool FsContext::try_set_string(const std::string& key, const std::string& value)
 }
 
 UniqueFd FsContext::mount(std::uint64_t attributes) {
-  if (::fsconfig(fd_.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) fail(errno, "create a file system of type");
+  if (::fsconfig(fd_.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
+    fail(errno, "create a file system of type");
   UniqueFd made(::fsmount(fd_.get(), FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes)));
   if (!made) fail(errno, "mount a file system of type");
   return made;

@@ -9,8 +9,9 @@
 
 namespace imgbuild {
 
-/// One file system being configured with fsopen/fsconfig/fsmount. Nothing is visible anywhere before the mount made
-/// of it is attached: a mount is a descriptor and disappears with it. Errors carry the kernel's own log lines.
+/// One file system being configured with fsopen/fsconfig/fsmount. Nothing is visible anywhere before the
+/// mount made of it is attached: a mount is a descriptor and disappears with it. Errors carry the kernel's
+/// own log lines.
 class FsContext {
  public:
   /// Throws SystemError when the kernel does not know `type` (ENODEV) or forbids it (EPERM).
@@ -35,11 +36,12 @@ class FsContext {
   UniqueFd fd_;
 };
 
-/// A detached copy of the mount at `path` below `dir` (an empty path: `dir` itself); `recursive` takes the mounts
-/// below along. Links in the last component are not followed. Throws SystemError.
+/// A detached copy of the mount at `path` below `dir` (an empty path: `dir` itself); `recursive` takes the
+/// mounts below along. Links in the last component are not followed. Throws SystemError.
 UniqueFd clone_mount(int dir, const std::string& path, bool recursive = false);
 
-/// Adds MOUNT_ATTR_* `attributes` to the mount `fd`, and to those below it if `recursive`. Throws SystemError.
+/// Adds MOUNT_ATTR_* `attributes` to the mount `fd`, and to those below it if `recursive`. Throws
+/// SystemError.
 void add_mount_attributes(int fd, std::uint64_t attributes, bool recursive = false);
 
 }  // namespace imgbuild

@@ -47,9 +47,10 @@ std::string render_excerpt(const SourceRange& where, int max_lines) {
     if (many || where.first_column < 1) continue;
     const auto from = static_cast<std::size_t>(where.first_column - 1);
     if (from > line.size()) continue;
-    const auto to = std::clamp<std::size_t>(
-        where.last_column > where.first_column ? static_cast<std::size_t>(where.last_column - 1) : line.size(),
-        from + 1, std::max(line.size(), from + 1));
+    const auto to = std::clamp<std::size_t>(where.last_column > where.first_column
+                                                ? static_cast<std::size_t>(where.last_column - 1)
+                                                : line.size(),
+                                            from + 1, std::max(line.size(), from + 1));
     // Both sides are measured as they are shown, so that the caret stays under its text.
     const std::size_t lead = display_width(printable(line.substr(0, from)));
     const std::size_t mark = std::max<std::size_t>(1, display_width(printable(line.substr(from, to - from))));

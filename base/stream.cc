@@ -27,7 +27,8 @@ std::size_t FileSource::read(std::span<char> buffer) {
   }
 }
 
-VerifySource::VerifySource(std::unique_ptr<Source> from, const Digest& digest, std::uint64_t size, std::string name)
+VerifySource::VerifySource(std::unique_ptr<Source> from, const Digest& digest, std::uint64_t size,
+                           std::string name)
     : from_(std::move(from)), digest_(digest), size_(size), name_(std::move(name)) {}
 
 std::size_t VerifySource::read(std::span<char> buffer) {
@@ -35,7 +36,8 @@ std::size_t VerifySource::read(std::span<char> buffer) {
   if (got > 0) {
     seen_ += got;
     if (seen_ > size_) {
-      throw IntegrityError(cat(printable(name_), " is longer than the ", size_, " bytes its descriptor declares"));
+      throw IntegrityError(
+          cat(printable(name_), " is longer than the ", size_, " bytes its descriptor declares"));
     }
     hash_.update({buffer.data(), got});
     return got;
@@ -47,8 +49,8 @@ std::size_t VerifySource::read(std::span<char> buffer) {
     }
     const Digest actual = hash_.finish();
     if (actual != digest_) {
-      throw IntegrityError(
-          cat(printable(name_), " does not match its digest: expected ", digest_.str(), ", got ", actual.str()));
+      throw IntegrityError(cat(printable(name_), " does not match its digest: expected ", digest_.str(),
+                               ", got ", actual.str()));
     }
   }
   return 0;

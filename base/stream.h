@@ -31,9 +31,9 @@ class Sink {
   virtual ~Sink() = default;
   virtual void write(std::string_view bytes) = 0;
   virtual void finish() {}
-  /// Says that something ends here (an archive member, say) and the next begins. A hint that changes no bytes of
-  /// the stream; a compressor may start a block here so that what follows keeps its compressed bytes when what
-  /// came before changes. Passed on by sinks around another one.
+  /// Says that something ends here (an archive member, say) and the next begins. A hint that changes no bytes
+  /// of the stream; a compressor may start a block here so that what follows keeps its compressed bytes when
+  /// what came before changes. Passed on by sinks around another one.
   virtual void boundary() {}
 };
 
@@ -107,7 +107,8 @@ class NullSink final : public Sink {
 };
 
 /// Passes bytes on while checking them: throws IntegrityError as soon as more than `size` bytes come, and at
-/// the end unless exactly `size` bytes with `digest` came. The end of stream is reported only after the check.
+/// the end unless exactly `size` bytes with `digest` came. The end of stream is reported only after the
+/// check.
 class VerifySource final : public Source {
  public:
   VerifySource(std::unique_ptr<Source> from, const Digest& digest, std::uint64_t size, std::string name);

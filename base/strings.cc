@@ -10,7 +10,8 @@ namespace {
 char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 char upper(char c) noexcept { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
 
-/// Length of the well-formed UTF-8 sequence at the start of `text`, 0 if it is ill-formed. Stores the code point.
+/// Length of the well-formed UTF-8 sequence at the start of `text`, 0 if it is ill-formed. Stores the code
+/// point.
 std::size_t decode(std::string_view text, std::uint32_t& code) noexcept {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
@@ -41,17 +42,25 @@ std::size_t decode(std::string_view text, std::uint32_t& code) noexcept {
 }
 
 bool hides_or_turns_text(std::uint32_t code) noexcept {
-  return (code >= 0x80 && code < 0xA0) || code == 0x200E || code == 0x200F || (code >= 0x202A && code <= 0x202E) ||
-         (code >= 0x2066 && code <= 0x2069) || code == 0x2028 || code == 0x2029 || code == 0xFEFF;
+  return (code >= 0x80 && code < 0xA0) || code == 0x200E || code == 0x200F ||
+         (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069) || code == 0x2028 ||
+         code == 0x2029 || code == 0xFEFF;
 }
 
 void append_escape(std::string& out, unsigned char c) {
   static constexpr char kHex[] = "0123456789abcdef";
   switch (c) {
-    case '\n': out += "\\n"; return;
-    case '\r': out += "\\r"; return;
-    case '\t': out += "\\t"; return;
-    default: out += {'\\', 'x', kHex[c >> 4], kHex[c & 15]};
+    case '\n':
+      out += "\\n";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
+    default:
+      out += {'\\', 'x', kHex[c >> 4], kHex[c & 15]};
   }
 }
 
@@ -89,7 +98,8 @@ std::string to_upper(std::string_view text) {
 }
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](char x, char y) { return lower(x) == lower(y); });
 }
 
 std::string_view trim(std::string_view text) noexcept {
@@ -144,7 +154,8 @@ std::size_t display_width(std::string_view text) noexcept {
                       (code >= 0xAC00 && code <= 0xD7A3) || (code >= 0xF900 && code <= 0xFAFF) ||
                       (code >= 0xFE30 && code <= 0xFE6F) || (code >= 0xFF00 && code <= 0xFF60) ||
                       (code >= 0x1F300 && code <= 0x1FAFF) || (code >= 0x20000 && code <= 0x3FFFD);
-    const bool combining = (code >= 0x0300 && code <= 0x036F) || code == 0x200D || (code >= 0xFE00 && code <= 0xFE0F);
+    const bool combining =
+        (code >= 0x0300 && code <= 0x036F) || code == 0x200D || (code >= 0xFE00 && code <= 0xFE0F);
     width += combining ? 0 : wide ? 2 : 1;
     text.remove_prefix(length);
   }
@@ -173,7 +184,8 @@ std::string human_size(std::uint64_t bytes) {
     whole /= 1024;
     ++unit;
   }
-  return unit == 0 || whole >= 100 ? cat(whole, " ", kUnits[unit]) : cat(whole, ".", tenths, " ", kUnits[unit]);
+  return unit == 0 || whole >= 100 ? cat(whole, " ", kUnits[unit])
+                                   : cat(whole, ".", tenths, " ", kUnits[unit]);
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -184,7 +196,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     row[0] = i;
     for (std::size_t j = 1; j <= b.size(); ++j) {
       const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (lower(a[i - 1]) == lower(b[j - 1]) ? 0u : 1u)});
+      row[j] =
+          std::min({above + 1, row[j - 1] + 1, diagonal + (lower(a[i - 1]) == lower(b[j - 1]) ? 0u : 1u)});
       diagonal = above;
     }
   }

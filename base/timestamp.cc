@@ -25,10 +25,10 @@ std::string format_rfc3339(const Timestamp& time) {
   const auto day = floor<days>(point);
   const year_month_day date(day);
   const hh_mm_ss clock(point - day);
-  std::string out = cat(padded(static_cast<int>(date.year()), 4), "-",
-                        padded(static_cast<unsigned>(date.month()), 2), "-",
-                        padded(static_cast<unsigned>(date.day()), 2), "T", padded(clock.hours().count(), 2), ":",
-                        padded(clock.minutes().count(), 2), ":", padded(clock.seconds().count(), 2));
+  std::string out =
+      cat(padded(static_cast<int>(date.year()), 4), "-", padded(static_cast<unsigned>(date.month()), 2), "-",
+          padded(static_cast<unsigned>(date.day()), 2), "T", padded(clock.hours().count(), 2), ":",
+          padded(clock.minutes().count(), 2), ":", padded(clock.seconds().count(), 2));
   if (time.nanoseconds != 0) {
     std::string fraction = padded(time.nanoseconds, 9);
     fraction.erase(fraction.find_last_not_of('0') + 1);
@@ -39,7 +39,8 @@ std::string format_rfc3339(const Timestamp& time) {
 
 Timestamp parse_rfc3339(std::string_view text) {
   const auto fail = [&]() -> Error {
-    return Error(cat("\"", printable(text.substr(0, 60)), "\" is not a time of the form 2006-01-02T15:04:05Z"));
+    return Error(
+        cat("\"", printable(text.substr(0, 60)), "\" is not a time of the form 2006-01-02T15:04:05Z"));
   };
   std::string_view rest = text;
   const auto number = [&](std::size_t width) {
@@ -89,8 +90,9 @@ Timestamp parse_rfc3339(std::string_view text) {
   }
   if (!rest.empty()) throw fail();
   const sys_days day_point(date);
-  return {duration_cast<seconds>(day_point.time_since_epoch()).count() + h * 3600 + minute * 60 + second - offset,
-          fraction};
+  return {
+      duration_cast<seconds>(day_point.time_since_epoch()).count() + h * 3600 + minute * 60 + second - offset,
+      fraction};
 }
 
 Timestamp wall_clock_now() {

@@ -41,7 +41,8 @@ UniqueFd open_path(const std::string& path, int flags, unsigned mode) {
 }
 
 void ensure_dir_at(int dir, const std::string& name, unsigned mode) {
-  if (::mkdirat(dir, name.c_str(), mode) != 0 && errno != EEXIST) throw SystemError(errno, "create directory", name);
+  if (::mkdirat(dir, name.c_str(), mode) != 0 && errno != EEXIST)
+    throw SystemError(errno, "create directory", name);
 }
 
 std::string read_file(int fd, std::uint64_t limit, std::string_view name) {
@@ -49,7 +50,8 @@ std::string read_file(int fd, std::uint64_t limit, std::string_view name) {
   if (::fstat(fd, &info) != 0) throw SystemError(errno, "stat", name);
   if (!S_ISREG(info.st_mode)) throw Error(cat(printable(name), " is not a regular file"));
   std::string text;
-  text.resize(static_cast<std::size_t>(std::min<std::uint64_t>(static_cast<std::uint64_t>(info.st_size), limit)) + 1);
+  text.resize(
+      static_cast<std::size_t>(std::min<std::uint64_t>(static_cast<std::uint64_t>(info.st_size), limit)) + 1);
   std::size_t used = 0;
   for (;;) {
     const ssize_t got = ::read(fd, text.data() + used, text.size() - used);

@@ -24,8 +24,8 @@ struct GroupEntry {
   std::vector<std::string> members;
 };
 
-/// The text of `path` in `tree`, links followed inside it; nothing when there is no such regular file. Throws Error
-/// above 10 MiB (SBX-70).
+/// The text of `path` in `tree`, links followed inside it; nothing when there is no such regular file. Throws
+/// Error above 10 MiB (SBX-70).
 std::optional<std::string> read_account_file(const oci::FileTree& tree, ContentProvider& content,
                                              std::string_view path);
 

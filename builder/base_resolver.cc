@@ -8,7 +8,8 @@
 
 namespace imgbuild::builder {
 
-HostBaseResolver::HostBaseResolver(const BuildRequest& request, Host& host) : request_(request), host_(host) {}
+HostBaseResolver::HostBaseResolver(const BuildRequest& request, Host& host)
+    : request_(request), host_(host) {}
 
 ResolvedBase HostBaseResolver::add(const std::string& key, const oci::Platform& platform, oci::Image image) {
   const auto [entry, fresh] = known_.emplace(std::pair(key, platform.str()), resolved_.size());
@@ -31,7 +32,8 @@ ResolvedBase HostBaseResolver::image(const std::string& reference, const oci::Pl
   }
 }
 
-std::optional<ResolvedBase> HostBaseResolver::named_context(const std::string& name, const oci::Platform& platform) {
+std::optional<ResolvedBase> HostBaseResolver::named_context(const std::string& name,
+                                                            const oci::Platform& platform) {
   const NamedContext* context = find_named_context(request_.named_contexts, name, platform);
   if (context == nullptr) return std::nullopt;
   auto opened = open_named_image(*context, platform, host_);

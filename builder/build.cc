@@ -79,11 +79,13 @@ BuildResult build(const BuildRequest& request, Host& host, EventSink& events, st
   result.stats.steps_cached = done.steps_cached;
   result.stats.layer_bytes_written = done.layer_bytes;
   if (plan.source_date_epoch) {
-    done.target.snapshot = clamp_layers(done.target.snapshot, *plan.source_date_epoch, request.compression, host);
+    done.target.snapshot =
+        clamp_layers(done.target.snapshot, *plan.source_date_epoch, request.compression, host);
   }
   phases.end("steps");
 
-  OutputInputs output{.snapshot = &done.target.snapshot, .names = all_names(request), .platform = request.platform};
+  OutputInputs output{
+      .snapshot = &done.target.snapshot, .names = all_names(request), .platform = request.platform};
   if (plan.source_date_epoch) output.epoch = Timestamp{*plan.source_date_epoch, 0};
   std::optional<oci::Image> image;
   if (wants_image(request)) {

@@ -27,10 +27,10 @@ struct NamedContext {
 
 /// What to build. Plain data; the command line fills it.
 struct BuildRequest {
-  std::string context = ".";                     ///< directory, "-" (stdin_content), git reference or URL
-  std::string stdin_content;                     ///< path of a file that holds what came on standard input
-  std::string dockerfile;                        ///< empty: Dockerfile in the context; "-": standard input
-  std::optional<std::string> target;             ///< default: the last stage
+  std::string context = ".";          ///< directory, "-" (stdin_content), git reference or URL
+  std::string stdin_content;          ///< path of a file that holds what came on standard input
+  std::string dockerfile;             ///< empty: Dockerfile in the context; "-": standard input
+  std::optional<std::string> target;  ///< default: the last stage
   std::vector<std::pair<std::string, std::string>> build_args;
   std::vector<std::pair<std::string, std::string>> labels;
   std::vector<NamedContext> named_contexts;
@@ -40,19 +40,19 @@ struct BuildRequest {
   oci::Platform build_platform = oci::Platform::host();
   bool platform_given = false;
   Compression compression;
-  std::size_t jobs = 0;                          ///< steps at once; 0: chosen from the number of processors
+  std::size_t jobs = 0;  ///< steps at once; 0: chosen from the number of processors
   bool use_cache = true;
-  bool explain = false;                          ///< say for each missed step what differs from its last record
-  std::vector<std::string> no_cache_stages;      ///< --no-cache-filter
-  std::optional<std::int64_t> timestamp;         ///< SOURCE_DATE_EPOCH from the command line
+  bool explain = false;                      ///< say for each missed step what differs from its last record
+  std::vector<std::string> no_cache_stages;  ///< --no-cache-filter
+  std::optional<std::int64_t> timestamp;     ///< SOURCE_DATE_EPOCH from the command line
   std::string default_network = "default";
   bool allow_network_host = true;
   bool allow_insecure = false;
   std::vector<std::pair<std::string, std::string>> extra_hosts;
   std::string hostname;
   std::uint64_t shm_size_bytes = 64ull << 20;
-  std::vector<Ulimit> ulimits;                   ///< of every RUN; part of its key (CAC-13)
-  bool git_modes = false;                        ///< --context-modes=git
+  std::vector<Ulimit> ulimits;  ///< of every RUN; part of its key (CAC-13)
+  bool git_modes = false;       ///< --context-modes=git
   SecretStore secrets;
 };
 
@@ -64,20 +64,21 @@ struct BuildStats {
   std::uint64_t context_dirs_opened = 0;
   std::uint64_t context_bytes_read = 0;
   std::uint64_t context_digests_remembered = 0;
-  std::uint64_t layer_bytes_written = 0;         ///< compressed, new layers only
+  std::uint64_t layer_bytes_written = 0;  ///< compressed, new layers only
   std::vector<std::pair<std::string, std::chrono::nanoseconds>> phases;
 };
 
 struct BuildResult {
-  std::optional<oci::Descriptor> image;          ///< manifest of the image; nothing for rootfs-only outputs
+  std::optional<oci::Descriptor> image;  ///< manifest of the image; nothing for rootfs-only outputs
   Digest config_digest = Digest::from_bytes({});
   std::vector<oci::Reference> tags;
   BuildStats stats;
 };
 
-/// The whole program: reads the Dockerfile, plans, runs what has to run, assembles the image, writes the outputs.
-/// Reports through `events` and nothing else. Throws Error (located in the Dockerfile where it can be), or Cancelled
-/// when `stop` was requested; then nothing it started is alive and nothing half-made is visible.
+/// The whole program: reads the Dockerfile, plans, runs what has to run, assembles the image, writes the
+/// outputs. Reports through `events` and nothing else. Throws Error (located in the Dockerfile where it can
+/// be), or Cancelled when `stop` was requested; then nothing it started is alive and nothing half-made is
+/// visible.
 BuildResult build(const BuildRequest& request, Host& host, EventSink& events, std::stop_token stop);
 
 }  // namespace imgbuild::builder

@@ -25,7 +25,9 @@ constexpr std::size_t kFilesPerTask = 32;
 }
 
 cache::FileIdentity identity_of(const struct stat& info) {
-  return {info.st_dev, info.st_ino, static_cast<std::uint64_t>(info.st_size),
+  return {info.st_dev,
+          info.st_ino,
+          static_cast<std::uint64_t>(info.st_size),
           {info.st_mtim.tv_sec, static_cast<std::uint32_t>(info.st_mtim.tv_nsec)},
           {info.st_ctim.tv_sec, static_cast<std::uint32_t>(info.st_ctim.tv_nsec)}};
 }
@@ -55,7 +57,8 @@ std::size_t read_some(int fd, std::span<char> buffer, const std::string& path) {
 /// The bytes of one file, which must stay what was listed until its end.
 class BuildContext::FileReader final : public Source {
  public:
-  FileReader(UniqueFd fd, std::string path, const cache::FileIdentity& listed, std::atomic<std::uint64_t>& counter)
+  FileReader(UniqueFd fd, std::string path, const cache::FileIdentity& listed,
+             std::atomic<std::uint64_t>& counter)
       : fd_(std::move(fd)), path_(std::move(path)), listed_(listed), counter_(counter) {}
 
   std::size_t read(std::span<char> buffer) override {
@@ -64,7 +67,8 @@ class BuildContext::FileReader final : public Source {
     counter_ += got;
     if (seen_ > listed_.size || (got == 0 && !buffer.empty() && seen_ < listed_.size)) fail_changed(path_);
     // Checked with the last byte, since nobody has to ask for the end behind it.
-    if (got > 0 && seen_ == listed_.size && !same_bytes(identity_of(fd_.get(), path_), listed_)) fail_changed(path_);
+    if (got > 0 && seen_ == listed_.size && !same_bytes(identity_of(fd_.get(), path_), listed_))
+      fail_changed(path_);
     return got;
   }
 
@@ -76,8 +80,8 @@ class BuildContext::FileReader final : public Source {
   std::uint64_t seen_ = 0;
 };
 
-BuildContext::BuildContext(RootDir root, parser::IgnoreMatcher ignore, cache::StatMemo& memo, ThreadPool* pool,
-                           std::function<Timestamp()> clock, ContextOptions options)
+BuildContext::BuildContext(RootDir root, parser::IgnoreMatcher ignore, cache::StatMemo& memo,
+                           ThreadPool* pool, std::function<Timestamp()> clock, ContextOptions options)
     : walk_(std::move(root), std::move(ignore), std::move(options)),
       memo_(memo),
       pool_(pool),
@@ -144,7 +148,8 @@ std::optional<Digest> BuildContext::known_digest(const std::string& path, const 
 Digest BuildContext::hash_file(const std::string& path, const cache::FileIdentity& listed) {
   const std::optional<Timestamp> read_at = clock_ ? std::optional(clock_()) : std::nullopt;
   const UniqueFd fd = open_unchanged(path, listed);
-  // Room for one byte more than the file has: a read that does not fill the buffer of a small file was its end.
+  // Room for one byte more than the file has: a read that does not fill the buffer of a small file was its
+  // end.
   const auto room = static_cast<std::size_t>(std::min<std::uint64_t>(listed.size + 1, kChunkSize));
   thread_local std::vector<char> buffer(kChunkSize);
   Sha256 hash;

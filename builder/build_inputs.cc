@@ -48,10 +48,11 @@ std::string absolute_path(const std::string& path) {
 void load_local(BuildInputs& inputs, const BuildRequest& request, Host& host) {
   ContextOptions options;
   if (request.git_modes) options.modes = ContextModes::git;
-  std::string dockerfile;   // absolute, for the ignore file beside it
+  std::string dockerfile;  // absolute, for the ignore file beside it
   if (request.dockerfile == "-") {
     const UniqueFd file = open_path(request.stdin_content, O_RDONLY);
-    inputs.dockerfile_text = std::make_shared<SourceText>("Dockerfile", read_file(file.get(), kMaxDockerfile, "standard input"));
+    inputs.dockerfile_text =
+        std::make_shared<SourceText>("Dockerfile", read_file(file.get(), kMaxDockerfile, "standard input"));
   } else if (request.dockerfile.empty()) {
     inputs.dockerfile_text = read_dockerfile(request.context, "Dockerfile", PathTrust::trusted);
     dockerfile = "Dockerfile";
@@ -65,7 +66,8 @@ void load_local(BuildInputs& inputs, const BuildRequest& request, Host& host) {
     inputs.ignore_name = file->name();
     options.ignore_name = file->name();
   }
-  inputs.context = open_build_context(request.context, inputs.ignore, host.memo, &host.pool, host.clock, options);
+  inputs.context =
+      open_build_context(request.context, inputs.ignore, host.memo, &host.pool, host.clock, options);
 }
 
 }  // namespace
@@ -74,7 +76,8 @@ BuildInputs load_inputs(const BuildRequest& request, Host& host, std::stop_token
   BuildInputs inputs;
   if (request.context != "-" && is_directory(request.context)) {
     load_local(inputs, request, host);
-  } else if (request.context == "-" || is_http(request.context) || parser::parse_git_reference(request.context)) {
+  } else if (request.context == "-" || is_http(request.context) ||
+             parser::parse_git_reference(request.context)) {
     load_remote_inputs(inputs, request, host, stop);
   } else {
     refuse_context(request.context);

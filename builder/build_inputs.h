@@ -11,14 +11,15 @@
 
 namespace imgbuild::builder {
 
-/// The Dockerfile's text, the ignore rules and the main context of one build, located and read (PAR-1, CTX-1…7).
+/// The Dockerfile's text, the ignore rules and the main context of one build, located and read (PAR-1,
+/// CTX-1…7).
 struct BuildInputs {
   std::shared_ptr<const SourceText> dockerfile_text;
   parser::IgnoreMatcher ignore;
-  std::string ignore_name;                       ///< for messages; empty without an ignore file
+  std::string ignore_name;  ///< for messages; empty without an ignore file
   std::shared_ptr<SourceTree> context;
-  std::shared_ptr<void> keep_alive;              ///< a temporary directory behind the context
-  std::optional<std::int64_t> context_time;      ///< commit time of a git context
+  std::shared_ptr<void> keep_alive;          ///< a temporary directory behind the context
+  std::optional<std::int64_t> context_time;  ///< commit time of a git context
 };
 
 /// Throws SyntaxError or Error with what to try.

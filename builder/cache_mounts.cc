@@ -20,7 +20,8 @@ using Sharing = parser::MountOptions::Sharing;
 /// Other owner, mode or seed: another cache with the same id (MNT-32).
 std::string instance_name(const CacheMountRequest& request) {
   std::string text;
-  for (const std::string& part : {request.id, cat(request.mode), cat(request.uid), cat(request.gid), request.seed_key}) {
+  for (const std::string& part :
+       {request.id, cat(request.mode), cat(request.uid), cat(request.gid), request.seed_key}) {
     text += cat(part.size(), ":", part, ",");
   }
   return sha256(text).hex();
@@ -47,7 +48,8 @@ CacheMountLease CacheMounts::open_instance(const CacheMountRequest& request, con
       throw SystemError(errno, cat("give the cache mount to ", request.uid, ":", request.gid));
     }
     if (::fchmod(data.get(), request.mode) != 0) throw SystemError(errno, "set the mode of the cache mount");
-    if (::renameat2(fresh.parent_fd(), fresh.name().c_str(), mounts_.get(), name.c_str(), RENAME_NOREPLACE) == 0) {
+    if (::renameat2(fresh.parent_fd(), fresh.name().c_str(), mounts_.get(), name.c_str(), RENAME_NOREPLACE) ==
+        0) {
       fresh.release();
     } else if (errno != EEXIST) {
       throw SystemError(errno, "publish cache mount");

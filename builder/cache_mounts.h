@@ -15,27 +15,28 @@ namespace imgbuild::builder {
 
 /// A cache directory handed to one RUN. The lock, if the sharing mode asks for one, lives as long as this.
 struct CacheMountLease {
-  UniqueFd directory;              ///< O_PATH, of the content
+  UniqueFd directory;  ///< O_PATH, of the content
   std::optional<FileLock> lock;
 };
 
 /// What makes two cache mounts the same one (MNT-30, 32; SEC-30).
 struct CacheMountRequest {
-  std::string id;                  ///< namespace included
+  std::string id;  ///< namespace included
   parser::MountOptions::Sharing sharing = parser::MountOptions::Sharing::shared;
-  std::uint32_t mode = 0755;       ///< of the top directory when it is created
+  std::uint32_t mode = 0755;  ///< of the top directory when it is created
   std::uint32_t uid = 0, gid = 0;
-  std::string seed_key;            ///< names the seed content; empty: starts empty
+  std::string seed_key;  ///< names the seed content; empty: starts empty
   /// Fills a new, empty directory (descriptor) with the seed; unset: starts empty.
   std::function<void(int directory)> seed;
 };
 
-/// The directories behind `RUN --mount=type=cache`, under `mounts/` of the store, named by a hash, never by the id.
-/// Content persists between builds and is never part of a layer. Thread- and process-safe.
+/// The directories behind `RUN --mount=type=cache`, under `mounts/` of the store, named by a hash, never by
+/// the id. Content persists between builds and is never part of a layer. Thread- and process-safe.
 class CacheMounts {
  public:
   explicit CacheMounts(int store_root);
-  /// Waits when the instance is locked (`locked`), takes a free or a new instance (`private`). Throws Cancelled.
+  /// Waits when the instance is locked (`locked`), takes a free or a new instance (`private`). Throws
+  /// Cancelled.
   CacheMountLease acquire(const CacheMountRequest& request, std::stop_token stop);
 
  private:

@@ -22,9 +22,9 @@ CheckResult check_dockerfile(const std::shared_ptr<const SourceText>& source, Ev
   } catch (const Error& error) {
     result.error = CheckError{error.message(), error.notes(), error.where()};
   }
-  std::stable_sort(result.warnings.begin(), result.warnings.end(), [](const CheckWarning& a, const CheckWarning& b) {
-    return a.where.first_line < b.where.first_line;
-  });
+  std::stable_sort(
+      result.warnings.begin(), result.warnings.end(),
+      [](const CheckWarning& a, const CheckWarning& b) { return a.where.first_line < b.where.first_line; });
   return result;
 }
 

@@ -14,8 +14,8 @@ namespace imgbuild::builder {
 struct CheckWarning {
   std::string rule;
   std::string detail;
-  std::string url;             ///< empty for rules without a page
-  std::string description;     ///< what the rule is about
+  std::string url;          ///< empty for rules without a page
+  std::string description;  ///< what the rule is about
   SourceRange where;
 };
 /// Why the file cannot be built at all.
@@ -28,15 +28,16 @@ struct CheckError {
 /// What `--check` finds out (LNT-20, LNT-24).
 struct CheckResult {
   std::shared_ptr<const SourceText> source;
-  std::vector<CheckWarning> warnings;   ///< by line
+  std::vector<CheckWarning> warnings;  ///< by line
   std::optional<CheckError> error;
   /// 1 if there is anything to complain about, else 0 (LNT-23).
   int status() const noexcept { return warnings.empty() && !error ? 0 : 1; }
 };
 
-/// Parses and evaluates without running anything; base images are resolved. Without a target all stages are looked
-/// at. A mistake in the file is part of the result, only Cancelled and bugs are thrown.
-CheckResult check_dockerfile(const std::shared_ptr<const SourceText>& source, EvaluateOptions options, BaseResolver& bases);
+/// Parses and evaluates without running anything; base images are resolved. Without a target all stages are
+/// looked at. A mistake in the file is part of the result, only Cancelled and bugs are thrown.
+CheckResult check_dockerfile(const std::shared_ptr<const SourceText>& source, EvaluateOptions options,
+                             BaseResolver& bases);
 
 /// For people (LNT-22): warnings with an excerpt each, without any error.
 std::string render_check_text(const CheckResult& result);

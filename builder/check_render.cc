@@ -34,7 +34,8 @@ std::string render_check_text(const CheckResult& result) {
     out += cat("WARNING: ", warning.rule, warning.url.empty() ? "" : cat(" - ", warning.url), "\n",
                printable(warning.detail), "\n");
     if (warning.where.first_line == 0) continue;
-    out += cat(printable(result.source->name()), ":", warning.where.first_line, "\n", excerpt(*result.source, warning.where));
+    out += cat(printable(result.source->name()), ":", warning.where.first_line, "\n",
+               excerpt(*result.source, warning.where));
   }
   return out;
 }
@@ -59,7 +60,9 @@ std::string render_check_json(const CheckResult& result) {
 std::string render_check_report(const CheckResult& result) {
   ordered_json warnings = ordered_json::array();
   for (const auto& warning : result.warnings) {
-    ordered_json entry = {{"rule", warning.rule}, {"detail", warning.detail}, {"line", warning.where.first_line},
+    ordered_json entry = {{"rule", warning.rule},
+                          {"detail", warning.detail},
+                          {"line", warning.where.first_line},
                           {"last_line", warning.where.last_line}};
     if (!warning.url.empty()) entry["url"] = warning.url;
     warnings.push_back(entry);

@@ -4,8 +4,8 @@
 
 namespace imgbuild::builder {
 
-/// Opens the bytes of files of a snapshot's FileTree. Thread-safe. Made for one snapshot by the layer directories
-/// (builder/layer_dirs.h), which extract a layer the first time somebody looks into it.
+/// Opens the bytes of files of a snapshot's FileTree. Thread-safe. Made for one snapshot by the layer
+/// directories (builder/layer_dirs.h), which extract a layer the first time somebody looks into it.
 class ContentProvider {
  public:
   virtual ~ContentProvider() = default;

@@ -24,8 +24,8 @@ namespace {
 using Rules = parser::IgnoreMatcher::State;
 
 constexpr std::size_t kListBuffer = 64 * 1024;
-constexpr std::size_t kMaxLinkTarget = 4095;     // FS-27
-constexpr std::size_t kLongestOpen = 4000;       // the kernel takes 4095 bytes of path at once
+constexpr std::size_t kMaxLinkTarget = 4095;  // FS-27
+constexpr std::size_t kLongestOpen = 4000;    // the kernel takes 4095 bytes of path at once
 
 std::string child_path(const std::string& directory, std::string_view name) {
   return directory.empty() ? std::string(name) : cat(directory, "/", name);
@@ -74,7 +74,7 @@ std::uint32_t image_mode(const struct stat& info, ContextModes modes) {
   return (mode & 07000u) | (runs ? 0755u : 0644u);
 }
 
-struct RawDirent {   // as getdents64 writes it
+struct RawDirent {  // as getdents64 writes it
   std::uint64_t inode;
   std::int64_t offset;
   unsigned short length;
@@ -106,10 +106,10 @@ void for_each_name(int dir, const std::string& path, const Visit& visit) {
 
 struct ContextWalk::Directory {
   std::mutex mutex;
-  std::atomic<bool> ready{false};     // `listing` is final
+  std::atomic<bool> ready{false};  // `listing` is final
   Listing listing;
-  std::atomic<int> holds_kept{-1};    // for ignored directories; -1: not known yet
-  std::unordered_map<std::string, ContextEntry> singles;   // found by name while the directory was not listed
+  std::atomic<int> holds_kept{-1};                        // for ignored directories; -1: not known yet
+  std::unordered_map<std::string, ContextEntry> singles;  // found by name while the directory was not listed
 };
 
 struct ContextWalk::Shard {
@@ -138,7 +138,8 @@ UniqueFd ContextWalk::open(std::string_view path, int flags) const {
   const auto at = [&]() -> const RootDir& { return deeper ? *deeper : root_; };
   while (path.size() > kLongestOpen) {
     const auto cut = path.rfind('/', kLongestOpen);
-    if (cut == std::string_view::npos) throw SystemError(ENAMETOOLONG, "open", printable(path.substr(0, 255)));
+    if (cut == std::string_view::npos)
+      throw SystemError(ENAMETOOLONG, "open", printable(path.substr(0, 255)));
     deeper = RootDir(at().open_beneath(path.substr(0, cut), O_PATH | O_DIRECTORY));
     path.remove_prefix(cut + 1);
   }
@@ -182,28 +183,36 @@ std::optional<ContextEntry> ContextWalk::examine(int dir, const std::string& nam
   struct stat info {};
   ++entries_listed_;
   if (::fstatat(dir, name.c_str(), &info, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0) {
-    if (errno == ENOENT) return std::nullopt;   // removed while the directory was read
+    if (errno == ENOENT) return std::nullopt;  // removed while the directory was read
     throw SystemError(errno, "stat", printable(path));
   }
   if (entry.ignored && !S_ISDIR(info.st_mode)) return std::nullopt;
 
   entry.name = name;
-  entry.identity = {info.st_dev, info.st_ino, static_cast<std::uint64_t>(info.st_size), timestamp_of(info.st_mtim),
-                    timestamp_of(info.st_ctim)};
+  entry.identity = {info.st_dev, info.st_ino, static_cast<std::uint64_t>(info.st_size),
+                    timestamp_of(info.st_mtim), timestamp_of(info.st_ctim)};
   oci::FileAttributes& attributes = entry.node.attributes;
   attributes.mode = image_mode(info, options_.modes);
   attributes.uid = options_.uid;
   attributes.gid = options_.gid;
   attributes.mtime = options_.mtime.value_or(entry.identity.mtime);
   switch (info.st_mode & S_IFMT) {
-    case S_IFREG: attributes.size = entry.identity.size; break;
-    case S_IFDIR: attributes.type = oci::FileType::directory; break;
-    case S_IFIFO: attributes.type = oci::FileType::fifo; break;
+    case S_IFREG:
+      attributes.size = entry.identity.size;
+      break;
+    case S_IFDIR:
+      attributes.type = oci::FileType::directory;
+      break;
+    case S_IFIFO:
+      attributes.type = oci::FileType::fifo;
+      break;
     case S_IFLNK:
       attributes.type = oci::FileType::symlink;
       attributes.link_target = read_link(dir, name, path);
       break;
-    case S_IFSOCK: entry.special = ContextEntry::Special::socket; break;   // an empty file (COPY-40)
+    case S_IFSOCK:
+      entry.special = ContextEntry::Special::socket;
+      break;  // an empty file (COPY-40)
     default:
       // A file with a byte in it, so that whoever selects it asks for the content and gets the error (FS-51).
       entry.special = ContextEntry::Special::device;
@@ -236,8 +245,9 @@ std::optional<ContextEntry> ContextWalk::locate(const std::string& path) {
 
   const auto dir = directory(parent);
   if (dir->ready) {
-    const auto found = std::lower_bound(dir->listing.begin(), dir->listing.end(), name,
-                                        [](const ContextEntry& a, const std::string& b) { return a.name < b; });
+    const auto found =
+        std::lower_bound(dir->listing.begin(), dir->listing.end(), name,
+                         [](const ContextEntry& a, const std::string& b) { return a.name < b; });
     if (found == dir->listing.end() || found->name != name) return std::nullopt;
     return *found;
   }
@@ -246,7 +256,8 @@ std::optional<ContextEntry> ContextWalk::locate(const std::string& path) {
 
   // One name of a directory that nobody listed: the directory need not be read for it.
   Rules rules;
-  for (std::size_t end = path.find('/'); end != std::string::npos && !ignore_.empty(); end = path.find('/', end + 1)) {
+  for (std::size_t end = path.find('/'); end != std::string::npos && !ignore_.empty();
+       end = path.find('/', end + 1)) {
     const auto above = std::string_view(path).substr(0, end);
     rules = ignore_.enter(rules, above);
     if (rules.ignored() && !ignore_.may_hold_kept(rules, above)) return std::nullopt;

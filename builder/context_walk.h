@@ -21,17 +21,17 @@ namespace imgbuild::builder {
 
 /// How permission bits of a context reach the image.
 enum class ContextModes {
-  as_found,   ///< as they are on disk
-  git,        ///< as git keeps them: 0755 for directories and executable files, 0644 for others; set-id and sticky
-              ///< bits stay (--context-modes=git)
+  as_found,  ///< as they are on disk
+  git,  ///< as git keeps them: 0755 for directories and executable files, 0644 for others; set-id and sticky
+        ///< bits stay (--context-modes=git)
 };
 
 struct ContextOptions {
   ContextModes modes = ContextModes::as_found;
-  std::uint32_t uid = 0;             ///< owner of everything (COPY-40)
+  std::uint32_t uid = 0;  ///< owner of everything (COPY-40)
   std::uint32_t gid = 0;
-  std::optional<Timestamp> mtime;    ///< modification time of everything, for checkouts (CTX-4)
-  std::string ignore_name;           ///< the ignore file's name, for explanations; empty: ".dockerignore"
+  std::optional<Timestamp> mtime;  ///< modification time of everything, for checkouts (CTX-4)
+  std::string ignore_name;         ///< the ignore file's name, for explanations; empty: ".dockerignore"
 };
 
 /// One entry as it was found.
@@ -39,14 +39,14 @@ struct ContextEntry {
   enum class Special : std::uint8_t { none, socket, device };
   std::string name;
   SourceNode node;
-  cache::FileIdentity identity;          ///< on disk
+  cache::FileIdentity identity;  ///< on disk
   Special special = Special::none;
-  bool ignored = false;                  ///< a directory that is only there for what it may hold (IGN-17)
+  bool ignored = false;  ///< a directory that is only there for what it may hold (IGN-17)
   parser::IgnoreMatcher::State rules;
 };
 
-/// Reads directories below a root by descriptors, never through a link, and keeps what it read. Ignored directories are
-/// not even opened unless they may hold something that is not ignored (IGN-20). Thread-safe.
+/// Reads directories below a root by descriptors, never through a link, and keeps what it read. Ignored
+/// directories are not even opened unless they may hold something that is not ignored (IGN-20). Thread-safe.
 class ContextWalk {
  public:
   ContextWalk(RootDir root, parser::IgnoreMatcher ignore, ContextOptions options);
@@ -69,7 +69,8 @@ class ContextWalk {
   std::uint64_t directories_opened() const noexcept { return directories_opened_; }
 
  private:
-  using Listing = std::vector<ContextEntry>;   // candidates: kept, and ignored directories that may hold kept ones
+  using Listing =
+      std::vector<ContextEntry>;  // candidates: kept, and ignored directories that may hold kept ones
   struct Directory;
   struct Shard;
 
@@ -77,7 +78,8 @@ class ContextWalk {
   const Listing& listing(const std::string& path, const parser::IgnoreMatcher::State& rules);
   Listing read_directory(const std::string& path, const parser::IgnoreMatcher::State& rules) const;
   std::optional<ContextEntry> examine(int dir, const std::string& name, const std::string& path,
-                                      const parser::IgnoreMatcher::State& parent, unsigned char type_hint) const;
+                                      const parser::IgnoreMatcher::State& parent,
+                                      unsigned char type_hint) const;
   std::optional<ContextEntry> locate(const std::string& path);
   bool holds_kept(const std::string& path, const parser::IgnoreMatcher::State& rules);
   ContextEntry root_entry() const;

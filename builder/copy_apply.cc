@@ -21,10 +21,12 @@ using oci::FileAttributes;
 using oci::FileType;
 
 bool names_directory(std::string_view destination) {
-  return destination.empty() || destination == "." || destination.ends_with('/') || destination.ends_with("/.");
+  return destination.empty() || destination == "." || destination.ends_with('/') ||
+         destination.ends_with("/.");
 }
 
-/// Applies the selected sources to a draft of the target, one after the other (the reference algorithm of 4.6).
+/// Applies the selected sources to a draft of the target, one after the other (the reference algorithm
+/// of 4.6).
 class CopyApplier {
  public:
   CopyApplier(const CopyRequest& request, const Selection& selection, const oci::FileTree& target,
@@ -103,7 +105,8 @@ class CopyApplier {
     DraftTree::Place place = draft_.resolve(draft_.root(), destination);
     if (source_is_directory) {
       if (place.exists() && !place.node->is_directory()) refuse_non_directory(*place.node);
-      if (request_.takes_root && mode_ && !place.exists()) return {&make_directories(place, mode_->apply(0755, true)), ""};
+      if (request_.takes_root && mode_ && !place.exists())
+        return {&make_directories(place, mode_->apply(0755, true)), ""};
       return {&make_directories(place), ""};
     }
     if (place.exists() && place.node->is_directory()) return {place.node, base_name};
@@ -114,7 +117,8 @@ class CopyApplier {
   }
 
   DraftNode& make_directories(const DraftTree::Place& place) {
-    return make_directories(place, mode_ && mode_->is_octal() ? mode_->apply(0755, true) & 0777 : 0755);  // COPY-61, 62
+    return make_directories(
+        place, mode_ && mode_->is_octal() ? mode_->apply(0755, true) & 0777 : 0755);  // COPY-61, 62
   }
   DraftNode& make_directories(const DraftTree::Place& place, std::uint32_t mode) {
     FileAttributes attributes;
@@ -124,8 +128,8 @@ class CopyApplier {
     return draft_.make_directories(place, attributes);
   }
 
-  /// A directory source: DEST takes its content and its time, nothing else (COPY-20, 25). The root of a source has
-  /// no time that means anything (COPY-41).
+  /// A directory source: DEST takes its content and its time, nothing else (COPY-20, 25). The root of a
+  /// source has no time that means anything (COPY-41).
   void merge_top(const Match& match, DraftNode& directory) {
     for (const auto& child : match.top.children) copy(child, join_path(match.path, child.name), directory);
     draft_.set_mtime(directory, match.path.empty() ? request_.build_time : match.top.source.attributes.mtime);
@@ -138,8 +142,8 @@ class CopyApplier {
     if (!node.on_the_way) draft_.set_mtime(directory, node.source.attributes.mtime);
   }
 
-  /// A directory below the top: like the source's, whether it was there or not (COPY-26). One that is only on the
-  /// way to something selected is made like the source's but left alone when it is there.
+  /// A directory below the top: like the source's, whether it was there or not (COPY-26). One that is only on
+  /// the way to something selected is made like the source's but left alone when it is there.
   DraftNode& copy_directory(const SelectedNode& node, DraftNode& parent) {
     DraftNode* const existing = draft_.find(parent, node.name);
     FileAttributes attributes = converted(node.source.attributes);
@@ -152,7 +156,8 @@ class CopyApplier {
     return *existing;
   }
 
-  void copy_file(const SelectedNode& node, const std::string& path, DraftNode& parent, const std::string& name) {
+  void copy_file(const SelectedNode& node, const std::string& path, DraftNode& parent,
+                 const std::string& name) {
     if (!node.source.link_group.empty()) {
       if (const auto first = links_.find(node.source.link_group); first != links_.end()) {
         return link_file(parent, name, first->second);
@@ -201,7 +206,8 @@ class CopyApplier {
     } else if (mode_) {
       attributes.mode = mode_->apply(attributes.mode, attributes.type == FileType::directory);
     }
-    std::erase_if(attributes.xattrs, [](const auto& attribute) { return attribute.first != "security.capability"; });
+    std::erase_if(attributes.xattrs,
+                  [](const auto& attribute) { return attribute.first != "security.capability"; });
     return attributes;
   }
 
@@ -212,7 +218,7 @@ class CopyApplier {
   std::optional<Spool> spool_;
   std::optional<Owner> owner_;
   std::optional<parser::FileModeChange> mode_;
-  std::map<std::string, DraftNode*> links_;   ///< by the source's link group; of the current match (COPY-40)
+  std::map<std::string, DraftNode*> links_;  ///< by the source's link group; of the current match (COPY-40)
 };
 
 }  // namespace

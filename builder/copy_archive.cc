@@ -33,10 +33,12 @@ class ArchiveReader {
     enable(::archive_read_support_format_tar);
   }
 
-  /// The next member; nullptr at the end. The first call finds out whether this is an archive at all: `is_archive`.
+  /// The next member; nullptr at the end. The first call finds out whether this is an archive at all:
+  /// `is_archive`.
   archive_entry* next(bool& is_archive) {
     int result = ARCHIVE_OK;
-    if (first_) result = ::archive_read_open2(archive_.get(), this, nullptr, &ArchiveReader::read, nullptr, nullptr);
+    if (first_)
+      result = ::archive_read_open2(archive_.get(), this, nullptr, &ArchiveReader::read, nullptr, nullptr);
     archive_entry* entry = nullptr;
     if (result >= ARCHIVE_WARN) result = ::archive_read_next_header(archive_.get(), &entry);
     guard_.rethrow();
@@ -91,10 +93,11 @@ class ArchiveReader {
     const char* const text = ::archive_error_string(archive_.get());
     const std::string reason = text == nullptr ? "unreadable" : text;
     const std::string lower = to_lower(reason);
-    const bool cut = lower.find("truncated") != std::string::npos || lower.find("premature") != std::string::npos ||
+    const bool cut = lower.find("truncated") != std::string::npos ||
+                     lower.find("premature") != std::string::npos ||
                      lower.find("unexpected end") != std::string::npos;
-    throw IntegrityError(
-        cat("the archive \"", printable(name_), "\" cannot be read: ", cut ? "unexpected EOF: " : "", printable(reason)));
+    throw IntegrityError(cat("the archive \"", printable(name_),
+                             "\" cannot be read: ", cut ? "unexpected EOF: " : "", printable(reason)));
   }
 
   std::unique_ptr<Source> source_;
@@ -144,7 +147,8 @@ class MemberReader {
     const auto uid = ::archive_entry_uid(entry);
     const auto gid = ::archive_entry_gid(entry);
     constexpr std::int64_t kLimit = std::numeric_limits<std::uint32_t>::max();
-    if (uid < 0 || gid < 0 || uid >= kLimit || gid >= kLimit) refuse("has an entry whose owner is out of range");
+    if (uid < 0 || gid < 0 || uid >= kLimit || gid >= kLimit)
+      refuse("has an entry whose owner is out of range");
     attributes.uid = static_cast<std::uint32_t>(uid);
     attributes.gid = static_cast<std::uint32_t>(gid);
   }
@@ -164,13 +168,20 @@ class MemberReader {
 
   void read_type(archive_entry* entry, oci::FileAttributes& attributes) const {
     switch (::archive_entry_filetype(entry)) {
-      case AE_IFREG: attributes.type = FileType::regular; return;
-      case AE_IFDIR: attributes.type = FileType::directory; return;
-      case AE_IFIFO: attributes.type = FileType::fifo; return;
+      case AE_IFREG:
+        attributes.type = FileType::regular;
+        return;
+      case AE_IFDIR:
+        attributes.type = FileType::directory;
+        return;
+      case AE_IFIFO:
+        attributes.type = FileType::fifo;
+        return;
       case AE_IFLNK:
         attributes.type = FileType::symlink;
         attributes.mode = 0777;
-        attributes.link_target = raw_path(::archive_entry_symlink(entry), ::archive_entry_symlink_utf8(entry));
+        attributes.link_target =
+            raw_path(::archive_entry_symlink(entry), ::archive_entry_symlink_utf8(entry));
         return;
       case AE_IFCHR:
       case AE_IFBLK:
@@ -179,13 +190,15 @@ class MemberReader {
         attributes.device_major = static_cast<std::uint32_t>(::archive_entry_rdevmajor(entry));
         attributes.device_minor = static_cast<std::uint32_t>(::archive_entry_rdevminor(entry));
         return;
-      default: refuse("has an entry of an unknown type");
+      default:
+        refuse("has an entry of an unknown type");
     }
   }
 
   void read_content(ArchiveReader& reader, archive_entry* entry, ArchiveMember& member) {
     const auto size = ::archive_entry_size(entry);
-    if (size < 0 || static_cast<std::uint64_t>(size) > limits_.file_size) refuse("has a file that is too large");
+    if (size < 0 || static_cast<std::uint64_t>(size) > limits_.file_size)
+      refuse("has a file that is too large");
     member.attributes.size = static_cast<std::uint64_t>(size);
     total_ += member.attributes.size;
     if (total_ > limits_.total_size) refuse("unpacks to too many bytes");

@@ -12,16 +12,16 @@ namespace imgbuild::builder {
 
 /// A member of an archive, as it was written there.
 struct ArchiveMember {
-  std::string path;                     ///< raw, not clean, not to be trusted
+  std::string path;  ///< raw, not clean, not to be trusted
   oci::FileAttributes attributes;
-  std::optional<std::string> link_to;   ///< a hard link to this member path
-  oci::ContentOpener open;              ///< regular files with bytes
+  std::optional<std::string> link_to;  ///< a hard link to this member path
+  oci::ContentOpener open;             ///< regular files with bytes
 };
 
-/// The members of the archive `open` gives, in its order, or nothing when it is no archive in the sense of ADD-1:
-/// plain tar, or tar in gzip, bzip2, xz or zstd, told by the content. Contents are unpacked to `spool`. `name` is for
-/// errors. Throws Error "unexpected EOF" for a truncated one (ADD-7), IntegrityError for a broken one or one beyond
-/// the limits for layers.
+/// The members of the archive `open` gives, in its order, or nothing when it is no archive in the sense of
+/// ADD-1: plain tar, or tar in gzip, bzip2, xz or zstd, told by the content. Contents are unpacked to
+/// `spool`. `name` is for errors. Throws Error "unexpected EOF" for a truncated one (ADD-7), IntegrityError
+/// for a broken one or one beyond the limits for layers.
 std::optional<std::vector<ArchiveMember>> read_archive(const oci::ContentOpener& open, std::string_view name,
                                                        Spool& spool);
 

@@ -15,8 +15,8 @@ using oci::FileType;
 
 class Extractor {
  public:
-  Extractor(DraftTree& draft, DraftNode& root, const std::optional<Owner>& owner, ContentProvider& target_content,
-            Spool& spool)
+  Extractor(DraftTree& draft, DraftNode& root, const std::optional<Owner>& owner,
+            ContentProvider& target_content, Spool& spool)
       : draft_(draft), root_(root), owner_(owner), target_content_(target_content), spool_(spool) {}
 
   void extract(ArchiveMember& member) {
@@ -28,7 +28,8 @@ class Extractor {
     }
     if (path.empty()) {
       // The destination itself is made by the instruction, whatever the archive says about `.`.
-      if (member.link_to || member.attributes.type != FileType::directory) fail("open", path, "is a directory");
+      if (member.link_to || member.attributes.type != FileType::directory)
+        fail("open", path, "is a directory");
       return;
     }
     const auto slash = path.rfind('/');
@@ -50,7 +51,8 @@ class Extractor {
   /// A name that would be a whiteout in the layer (ADD-6).
   static bool is_reserved(const std::string& path) {
     const auto parts = split(path, '/');
-    return std::any_of(parts.begin(), parts.end(), [](std::string_view part) { return part.starts_with(".wh."); });
+    return std::any_of(parts.begin(), parts.end(),
+                       [](std::string_view part) { return part.starts_with(".wh."); });
   }
 
   [[noreturn]] void fail(std::string_view operation, const std::string& path, std::string_view what) const {
@@ -58,8 +60,8 @@ class Extractor {
     throw Error(cat(operation, ' ', root == "/" ? "" : printable(root), '/', printable(path), ": ", what));
   }
 
-  /// The directory `directory`, made where it is missing. Links on the way are followed inside the destination; one
-  /// that leads nowhere is an error (ADD-4). `path` is for errors.
+  /// The directory `directory`, made where it is missing. Links on the way are followed inside the
+  /// destination; one that leads nowhere is an error (ADD-4). `path` is for errors.
   DraftNode& enter(const std::string& directory, const std::string& path) {
     DraftNode* at = &root_;
     if (directory.empty()) return *at;
@@ -113,8 +115,8 @@ class Extractor {
     draft_.link(parent, name, target);
   }
 
-  /// A file of the layers below becomes one of this layer, with all its names: a link cannot reach into another
-  /// layer (LAY-24, LAY-25).
+  /// A file of the layers below becomes one of this layer, with all its names: a link cannot reach into
+  /// another layer (LAY-24, LAY-25).
   void take_over(DraftNode& file) {
     const oci::FileNodePtr lower = file.lower;
     if (file.attributes.size > 0 && lower->origin) {

@@ -11,10 +11,10 @@
 
 namespace imgbuild::builder {
 
-/// Unpacks the members of an archive into the directory `destination` of the draft (ADD-3…6). Nothing gets out of
-/// it: names are clamped, links are resolved with it as the root. `owner` replaces the owners of the archive.
-/// `target_content` opens files of the tree below the draft, in case the archive links to one; their bytes are put into
-/// `spool`. Throws Error for what cannot be unpacked.
+/// Unpacks the members of an archive into the directory `destination` of the draft (ADD-3…6). Nothing gets
+/// out of it: names are clamped, links are resolved with it as the root. `owner` replaces the owners of the
+/// archive. `target_content` opens files of the tree below the draft, in case the archive links to one; their
+/// bytes are put into `spool`. Throws Error for what cannot be unpacked.
 void extract_archive(DraftTree& draft, DraftNode& destination, std::vector<ArchiveMember> members,
                      const std::optional<Owner>& owner, ContentProvider& target_content, Spool& spool);
 

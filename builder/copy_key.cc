@@ -37,7 +37,8 @@ void append_attributes(std::string& out, const FileAttributes& attributes) {
     out += cat(' ', attributes.device_major, ',', attributes.device_minor);
   }
   for (const auto& [name, value] : attributes.xattrs) {
-    if (name != "security.capability" && (name.starts_with("security.") || name.starts_with("system."))) continue;
+    if (name != "security.capability" && (name.starts_with("security.") || name.starts_with("system.")))
+      continue;
     out += ' ';
     append_sized(out, name);
     append_sized(out, value);
@@ -56,7 +57,8 @@ std::size_t count_entries(const SelectedNode& node) {
 
 /// Visits a match and all below with the path in the tree and the path below the match.
 template <typename Visit>
-void visit_all(const SelectedNode& node, const std::string& path, const std::string& below, const Visit& visit) {
+void visit_all(const SelectedNode& node, const std::string& path, const std::string& below,
+               const Visit& visit) {
   visit(node, path, below);
   for (const auto& child : node.children) {
     visit_all(child, join_path(path, child.name), join_path(below, child.name), visit);
@@ -102,9 +104,10 @@ void prefetch(SourceTree& tree, const std::vector<SelectedSource>& sources) {
   std::vector<std::string> paths;
   for (const auto& source : sources) {
     for (const auto& match : source.matches) {
-      visit_all(match.top, match.path, "", [&](const SelectedNode& node, const std::string& path, const auto&) {
-        if (has_bytes(node)) paths.push_back(path);
-      });
+      visit_all(match.top, match.path, "",
+                [&](const SelectedNode& node, const std::string& path, const auto&) {
+                  if (has_bytes(node)) paths.push_back(path);
+                });
     }
   }
   if (!paths.empty()) tree.prefetch_digests(paths);

@@ -47,7 +47,8 @@ Owner resolve_owner(std::string_view text, const oci::FileTree& target, ContentP
   const OwnerText parsed = parse_owner(text);
   if (needs_target(parsed) && target.root()->children.empty()) {
     throw Error("invalid user index: -1")
-        .with_note(cat("there are no files yet that could tell who \"", printable(text), "\" is; use numbers"));
+        .with_note(
+            cat("there are no files yet that could tell who \"", printable(text), "\" is; use numbers"));
   }
   Owner owner;
   if (parsed.user.id) {
@@ -83,7 +84,8 @@ std::string canonical_owner(std::string_view text) {
   return cat(write(owner.user), ':', write(owner.group ? *owner.group : owner.user));
 }
 
-void add_owner_files_to_key(cache::CacheKeyBuilder& key, const oci::FileTree& target, ContentProvider& owner_files) {
+void add_owner_files_to_key(cache::CacheKeyBuilder& key, const oci::FileTree& target,
+                            ContentProvider& owner_files) {
   for (const std::string_view path : {"etc/passwd", "etc/group"}) {
     const auto text = read_account_file(target, owner_files, path);
     key.add(cat("target /", path), text ? sha256(*text).str() : "missing");

@@ -20,7 +20,8 @@ parser::IgnoreMatcher exclude_matcher(const std::vector<std::string>& patterns) 
   try {
     return parser::IgnoreMatcher::from_patterns(patterns);
   } catch (const SyntaxError&) {
-    throw SyntaxError(cat("invalid excludepatterns: [", printable(join(patterns, " ")), "]: syntax error in pattern"));
+    throw SyntaxError(
+        cat("invalid excludepatterns: [", printable(join(patterns, " ")), "]: syntax error in pattern"));
   }
 }
 
@@ -46,8 +47,8 @@ class TreeSelector {
  private:
   using State = parser::IgnoreMatcher::State;
 
-  std::vector<SelectedNode> children(const std::string& directory, const State& excluded, const State& included,
-                                     bool all_included) {
+  std::vector<SelectedNode> children(const std::string& directory, const State& excluded,
+                                     const State& included, bool all_included) {
     std::vector<SelectedNode> selected;
     auto listed = tree_.list(join_path(prefix_, directory));
     selected.reserve(listed.size());
@@ -109,11 +110,13 @@ class Selector {
     ResolvedSource real = resolve_source(tree_, path, true);
     if (!real.node) throw_not_found(tree_, path);
     Match result{base_name_of(path), std::move(real.path), {"", std::move(*real.node), false, {}}};
-    if (is_directory(result.top.source)) result.top.children = TreeSelector(tree_, excludes_).below(result.path);
+    if (is_directory(result.top.source))
+      result.top.children = TreeSelector(tree_, excludes_).below(result.path);
     return result;
   }
 
-  /// The part before the first `/./` is the root of the copy, the part behind it is a pattern below (COPY-81).
+  /// The part before the first `/./` is the root of the copy, the part behind it is a pattern below
+  /// (COPY-81).
   SelectedSource with_parents(const std::string& text) {
     const auto pivot = text.find("/./");
     const std::string root_text = pivot == std::string::npos ? "" : clean_source(text.substr(0, pivot));
@@ -140,7 +143,8 @@ class Selector {
   /// A pattern without wildcards must name something; links on the way are not followed (COPY-84, 85).
   void need_literal(const std::string& root, const std::string& pattern) {
     if (pattern.empty()) {
-      throw Error("\"/\": not found").with_note("--parents needs a name below the source's root, such as \"./*\"");
+      throw Error("\"/\": not found")
+          .with_note("--parents needs a name below the source's root, such as \"./*\"");
     }
     const std::string path = join_path(root, pattern);
     for (auto slash = path.find('/', root.empty() ? 0 : root.size() + 1); slash != std::string::npos;

@@ -10,24 +10,25 @@ namespace imgbuild::builder {
 
 /// An entry that is to be copied, with what is selected below it.
 struct SelectedNode {
-  std::string name;                     ///< below its parent; empty for a match itself
+  std::string name;  ///< below its parent; empty for a match itself
   SourceNode source;
   /// Only on the way to something selected: an excluded directory with a kept child, or one above a match of
   /// --parents. It is made with the source's attributes, but the time of the build (COPY-83, COPY-93).
   bool on_the_way = false;
-  std::vector<SelectedNode> children;   ///< directories; byte order of names
+  std::vector<SelectedNode> children;  ///< directories; byte order of names
 };
 
 /// One thing a source led to: itself, or one match of its wildcard.
 struct Match {
-  std::string base_name;   ///< what it is called in a directory: of the path as written, before links (COPY-10)
-  std::string path;        ///< where it stands in the tree, without links
+  std::string
+      base_name;     ///< what it is called in a directory: of the path as written, before links (COPY-10)
+  std::string path;  ///< where it stands in the tree, without links
   SelectedNode top;
 };
 
 /// One source as written in the instruction.
 struct SelectedSource {
-  std::string key_name;       ///< what the cache key keeps of its text: base name or pattern (CAC-20)
+  std::string key_name;  ///< what the cache key keeps of its text: base name or pattern (CAC-20)
   bool wildcard = false;
   bool parents = false;
   std::vector<Match> matches;
@@ -50,7 +51,8 @@ class Selection final : public CopySelection {
   std::uint64_t total_bytes_ = 0;
 };
 
-/// The path a source text names: relative, clean, without leading slash, `..` clamped (COPY-1). "" is the root.
+/// The path a source text names: relative, clean, without leading slash, `..` clamped (COPY-1). "" is the
+/// root.
 std::string clean_source(const std::string& text);
 
 /// The error for a source that is not there; names the rule that hides it, if one does.

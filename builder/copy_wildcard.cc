@@ -15,8 +15,8 @@ class WildcardWalk {
  public:
   WildcardWalk(SourceTree& tree, std::string base, std::string pattern)
       : tree_(tree), base_(std::move(base)), pattern_(std::move(pattern)) {
-    // Neither `*` nor `?` matches a slash, so a path can only match with as many components as the pattern has,
-    // and each component on its own. A class may match a slash; a backslash may hide one.
+    // Neither `*` nor `?` matches a slash, so a path can only match with as many components as the pattern
+    // has, and each component on its own. A class may match a slash; a backslash may hide one.
     by_component_ = pattern_.find_first_of("[\\") == std::string::npos;
     if (by_component_) {
       for (const auto part : split(pattern_, '/')) parts_.emplace_back(part);
@@ -37,7 +37,8 @@ class WildcardWalk {
           by_component_ ? parser::match_path(parts_[depth], name) : parser::match_path(pattern_, path);
       if (matched && (last || !by_component_)) {
         found_.push_back(join_path(base_, path));
-      } else if (node.attributes.type == oci::FileType::directory && (by_component_ ? matched && !last : true)) {
+      } else if (node.attributes.type == oci::FileType::directory &&
+                 (by_component_ ? matched && !last : true)) {
         visit(path, depth + 1);
       }
     }
@@ -55,8 +56,10 @@ class WildcardWalk {
 
 bool has_wildcard(std::string_view path) noexcept {
   for (std::size_t i = 0; i < path.size(); ++i) {
-    if (path[i] == '\\') ++i;
-    else if (path[i] == '*' || path[i] == '?' || path[i] == '[') return true;
+    if (path[i] == '\\')
+      ++i;
+    else if (path[i] == '*' || path[i] == '?' || path[i] == '[')
+      return true;
   }
   return false;
 }

@@ -32,9 +32,10 @@ LinkGroups group_links(const std::vector<UpperNode>& nodes) {
   return groups;
 }
 
-/// One changed name makes all of them part of the layer: a link never leads out of it (OVL-25). Returns the inodes of
-/// the lower layers that got a new name without being changed themselves.
-std::vector<std::pair<std::uint64_t, std::size_t>> spread_over_links(std::vector<UpperNode>& nodes, const LinkGroups& groups) {
+/// One changed name makes all of them part of the layer: a link never leads out of it (OVL-25). Returns the
+/// inodes of the lower layers that got a new name without being changed themselves.
+std::vector<std::pair<std::uint64_t, std::size_t>> spread_over_links(std::vector<UpperNode>& nodes,
+                                                                     const LinkGroups& groups) {
   std::vector<std::pair<std::uint64_t, std::size_t>> kept;
   for (const auto& [inode, names] : groups) {
     bool any_changed = false;
@@ -64,7 +65,8 @@ void include_parents(std::vector<UpperNode>& nodes) {
 /// Whether `path` of the lower layers still shows through the upper directory.
 bool shows_through(const std::string& path, const std::unordered_map<std::string, const UpperNode*>& upper) {
   if (upper.contains(path)) return false;
-  for (auto slash = path.rfind('/'); slash != std::string::npos && slash > 0; slash = path.rfind('/', slash - 1)) {
+  for (auto slash = path.rfind('/'); slash != std::string::npos && slash > 0;
+       slash = path.rfind('/', slash - 1)) {
     const auto found = upper.find(path.substr(0, slash));
     if (found != upper.end()) return !found->second->hides_below;
   }
@@ -87,9 +89,11 @@ std::vector<PendingEntry> other_lower_names(std::vector<UpperNode>& nodes, const
     link.entry.path = path;
     link.entry.hard_link_target = nodes[first->second].entry.path;
     out.push_back(std::move(link));
-    for (auto slash = path.rfind('/'); slash != std::string::npos; slash = slash == 0 ? std::string::npos : path.rfind('/', slash - 1)) {
+    for (auto slash = path.rfind('/'); slash != std::string::npos;
+         slash = slash == 0 ? std::string::npos : path.rfind('/', slash - 1)) {
       const auto parent = upper.find(path.substr(0, slash));
-      if (parent != upper.end()) nodes[static_cast<std::size_t>(parent->second - nodes.data())].changed = true;
+      if (parent != upper.end())
+        nodes[static_cast<std::size_t>(parent->second - nodes.data())].changed = true;
     }
     return true;
   });
@@ -99,9 +103,11 @@ std::vector<PendingEntry> other_lower_names(std::vector<UpperNode>& nodes, const
 PendingEntry pending(UpperNode& node, const std::shared_ptr<const RootDir>& upper) {
   PendingEntry out{std::move(node.entry), {}};
   const LayerEntry& entry = out.entry;
-  if (entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular && entry.attributes.size > 0) {
+  if (entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular &&
+      entry.attributes.size > 0) {
     out.open = [upper, path = entry.path]() -> std::unique_ptr<Source> {
-      return std::make_unique<FileSource>(upper->open_beneath(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK), path);
+      return std::make_unique<FileSource>(upper->open_beneath(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
+                                          path);
     };
   }
   return out;
@@ -109,7 +115,8 @@ PendingEntry pending(UpperNode& node, const std::shared_ptr<const RootDir>& uppe
 
 }  // namespace
 
-UpperDiff diff_upper(std::shared_ptr<const RootDir> upper, const oci::FileTree& lower, const DiffOptions& options) {
+UpperDiff diff_upper(std::shared_ptr<const RootDir> upper, const oci::FileTree& lower,
+                     const DiffOptions& options) {
   UpperWalk walk = walk_upper(upper->fd(), lower, options);
   const auto kept = spread_over_links(walk.nodes, group_links(walk.nodes));
   auto others = other_lower_names(walk.nodes, lower, kept);
@@ -118,7 +125,8 @@ UpperDiff diff_upper(std::shared_ptr<const RootDir> upper, const oci::FileTree& 
   for (auto& node : walk.nodes)
     if (node.changed) out.entries.push_back(pending(node, upper));
   if (!others.empty()) {
-    out.entries.insert(out.entries.end(), std::make_move_iterator(others.begin()), std::make_move_iterator(others.end()));
+    out.entries.insert(out.entries.end(), std::make_move_iterator(others.begin()),
+                       std::make_move_iterator(others.end()));
     out.entries = oci::order_entries(oci::add_parents(std::move(out.entries), lower));
     out.upper_is_exact = false;
   }

@@ -40,8 +40,7 @@ std::string beside(const std::string& path, const std::string& name) {
 /// Opens files of one directory under the rules of FS-52.
 class Place {
  public:
-  Place(const std::string& directory, PathTrust trust)
-      : root_(RootDir::open(directory)), trust_(trust) {}
+  Place(const std::string& directory, PathTrust trust) : root_(RootDir::open(directory)), trust_(trust) {}
 
   /// Empty when there is no such file.
   UniqueFd open(const std::string& path, int flags) const {
@@ -57,8 +56,8 @@ class Place {
     }
   }
 
-  /// The text of a regular file, null when there is none. What it is is asked before it is opened for reading, so that
-  /// a device or FIFO is never touched; the descriptor read from is checked again.
+  /// The text of a regular file, null when there is none. What it is is asked before it is opened for
+  /// reading, so that a device or FIFO is never touched; the descriptor read from is checked again.
   std::shared_ptr<const SourceText> read(const std::string& path, std::uint64_t limit) const {
     const UniqueFd probe = open(path, O_PATH);
     if (!probe) return nullptr;
@@ -98,13 +97,15 @@ class Place {
   PathTrust trust_;
 };
 
-/// Names like `wanted`: few letters apart, or a Dockerfile by its looks (`Dockerfile.prod`, `api.dockerfile`).
+/// Names like `wanted`: few letters apart, or a Dockerfile by its looks (`Dockerfile.prod`,
+/// `api.dockerfile`).
 std::vector<std::string> similar_names(const std::string& wanted, const std::vector<std::string>& names) {
   std::vector<std::string> similar;
   if (const auto close = nearest(wanted, names)) similar.push_back(*close);
   for (const std::string& name : names) {
     const std::string lower = to_lower(name);
-    const bool looks = lower.starts_with("dockerfile") || lower.ends_with(".dockerfile") || lower == "containerfile";
+    const bool looks =
+        lower.starts_with("dockerfile") || lower.ends_with(".dockerfile") || lower == "containerfile";
     const bool known = std::find(similar.begin(), similar.end(), name) != similar.end();
     if (looks && !known && !lower.ends_with(".dockerignore") && similar.size() < 3) similar.push_back(name);
   }

@@ -25,8 +25,8 @@ oci::FileNodePtr lower_child(const oci::FileNodePtr& lower, std::string_view nam
   return found == lower->children.end() ? nullptr : found->second;
 }
 
-/// Whether a node is what the tree below has there anyway, so that the layer need not say it (LAY-38). Layers have whole
-/// seconds. What stands below a directory, and its time, is not asked.
+/// Whether a node is what the tree below has there anyway, so that the layer need not say it (LAY-38). Layers
+/// have whole seconds. What stands below a directory, and its time, is not asked.
 bool equals_lower(const DraftNode& node) {
   if (!node.lower || node.link_group != 0 || node.lower->link_group != 0) return false;
   oci::FileAttributes mine = node.attributes;
@@ -140,12 +140,13 @@ DraftTree::Place DraftTree::resolve(DraftNode& root, std::string_view path, bool
     std::string name = std::move(ahead.back());
     ahead.pop_back();
     if (name == "..") {
-      if (!place.missing.empty()) place.missing.pop_back();
-      else if (place.node != &root) place.node = place.node->parent;
+      if (!place.missing.empty())
+        place.missing.pop_back();
+      else if (place.node != &root)
+        place.node = place.node->parent;
       continue;
     }
-    DraftNode* const child =
-        place.exists() && place.node->is_directory() ? find(*place.node, name) : nullptr;
+    DraftNode* const child = place.exists() && place.node->is_directory() ? find(*place.node, name) : nullptr;
     if (child == nullptr) {
       place.missing.push_back(std::move(name));
     } else if (child->attributes.type != FileType::symlink || (ahead.empty() && !follow_last)) {

@@ -16,22 +16,22 @@ namespace imgbuild::builder {
 /// A node of a DraftTree.
 struct DraftNode {
   oci::FileAttributes attributes;
-  oci::ContentOpener open;               ///< new regular files
+  oci::ContentOpener open;  ///< new regular files
   std::optional<Digest> content;
-  std::uint64_t link_group = 0;          ///< new files: equal for the names of one inode; 0: a single name
-  bool in_layer = false;                 ///< it or something below is new or changed
-  bool merges = false;                   ///< directories: what the tree below has here is still there
-  DraftNode* parent = nullptr;           ///< the root's is itself
+  std::uint64_t link_group = 0;  ///< new files: equal for the names of one inode; 0: a single name
+  bool in_layer = false;         ///< it or something below is new or changed
+  bool merges = false;           ///< directories: what the tree below has here is still there
+  DraftNode* parent = nullptr;   ///< the root's is itself
   std::string_view name;
-  oci::FileNodePtr lower;                ///< what the tree below has at this place
-  std::map<std::string, std::unique_ptr<DraftNode>, std::less<>> children;   ///< those looked at or changed
+  oci::FileNodePtr lower;  ///< what the tree below has at this place
+  std::map<std::string, std::unique_ptr<DraftNode>, std::less<>> children;  ///< those looked at or changed
 
   bool is_directory() const noexcept { return attributes.type == oci::FileType::directory; }
 };
 
-/// What a layer makes of a file tree, step by step, as calls on a mounted file system would: the tree below is
-/// only read, the changes are collected and come out as the entries of a layer. Directories whose children change
-/// get `now` as their time, like a kernel would do. Not thread-safe.
+/// What a layer makes of a file tree, step by step, as calls on a mounted file system would: the tree below
+/// is only read, the changes are collected and come out as the entries of a layer. Directories whose children
+/// change get `now` as their time, like a kernel would do. Not thread-safe.
 class DraftTree {
  public:
   DraftTree(const oci::FileTree& below, const Timestamp& now);
@@ -47,15 +47,15 @@ class DraftTree {
     std::vector<std::string> missing;
     bool exists() const noexcept { return missing.empty(); }
   };
-  /// `root` is taken for the root: nothing leads out of it. The way begins at `start`, below it, or at itself.
-  /// Throws Error "too many links" (COPY-28).
+  /// `root` is taken for the root: nothing leads out of it. The way begins at `start`, below it, or at
+  /// itself. Throws Error "too many links" (COPY-28).
   Place resolve(DraftNode& root, std::string_view path, bool follow_last = true, DraftNode* start = nullptr);
 
   /// The child `name` of a directory, or nullptr; links are not followed.
   DraftNode* find(DraftNode& directory, std::string_view name);
 
-  /// Creates the missing directories of a place with `attributes`, whose time is replaced by now. Throws Error
-  /// "mkdir /x: not a directory" if something else is in the way.
+  /// Creates the missing directories of a place with `attributes`, whose time is replaced by now. Throws
+  /// Error "mkdir /x: not a directory" if something else is in the way.
   DraftNode& make_directories(const Place& place, const oci::FileAttributes& attributes);
 
   /// Puts a new inode at `name`; whatever was there is gone, of a directory all that was below it too.
@@ -73,8 +73,9 @@ class DraftTree {
   /// "/a/b", for messages.
   static std::string path_of(const DraftNode& node);
 
-  /// The entries of the layer in its order (LAY-32), parents included with their attributes (LAY-33). What came out as
-  /// the tree below has it anyway is left out (LAY-38); of files that is known only where `content` is set.
+  /// The entries of the layer in its order (LAY-32), parents included with their attributes (LAY-33). What
+  /// came out as the tree below has it anyway is left out (LAY-38); of files that is known only where
+  /// `content` is set.
   std::vector<oci::PendingEntry> take_layer();
 
  private:

@@ -11,7 +11,8 @@ Environment Environment::from_entries(const std::vector<std::string>& entries) {
   Environment out;
   for (const auto& entry : entries) {
     const auto equals = entry.find('=');
-    out.set(std::string_view(entry).substr(0, equals), equals == std::string::npos ? "" : entry.substr(equals + 1));
+    out.set(std::string_view(entry).substr(0, equals),
+            equals == std::string::npos ? "" : entry.substr(equals + 1));
   }
   return out;
 }
@@ -69,7 +70,8 @@ void set_platform(Environment& env, const std::string& prefix, const oci::Platfo
 
 }  // namespace
 
-Environment automatic_args(const oci::Platform& build, const oci::Platform& target, const std::string& target_stage) {
+Environment automatic_args(const oci::Platform& build, const oci::Platform& target,
+                           const std::string& target_stage) {
   Environment env;
   set_platform(env, "BUILD", build);
   set_platform(env, "TARGET", target);
@@ -78,12 +80,14 @@ Environment automatic_args(const oci::Platform& build, const oci::Platform& targ
 }
 
 bool is_proxy_arg(std::string_view name) {
-  constexpr std::array<std::string_view, 5> kNames = {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"};
-  return std::any_of(kNames.begin(), kNames.end(), [&](auto known) { return equal_ignoring_case(name, known); });
+  constexpr std::array<std::string_view, 5> kNames = {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy",
+                                                      "all_proxy"};
+  return std::any_of(kNames.begin(), kNames.end(),
+                     [&](auto known) { return equal_ignoring_case(name, known); });
 }
 
 std::vector<std::string> proxy_variables(const BuildArgs& args) {
-  std::map<std::string, std::string> values;   // the alphabetically last spelling wins
+  std::map<std::string, std::string> values;  // the alphabetically last spelling wins
   for (const auto& [name, value] : args) {
     if (is_proxy_arg(name)) values[to_lower(name)] = value;
   }

@@ -29,7 +29,7 @@ class Environment {
 
  private:
   std::vector<std::pair<std::string, std::string>> variables_;
-  std::map<std::string, std::size_t, std::less<>> places_;   // in variables_
+  std::map<std::string, std::size_t, std::less<>> places_;  // in variables_
 };
 
 /// The build arguments the user supplied; of a repeated key the last value counts.
@@ -37,7 +37,8 @@ using BuildArgs = std::map<std::string, std::string, std::less<>>;
 BuildArgs collect_build_args(const std::vector<std::pair<std::string, std::string>>& given);
 
 /// BUILDPLATFORM … TARGETSTAGE (ARG-9).
-Environment automatic_args(const oci::Platform& build, const oci::Platform& target, const std::string& target_stage);
+Environment automatic_args(const oci::Platform& build, const oci::Platform& target,
+                           const std::string& target_stage);
 
 /// Whether `name` is one of the proxy arguments, in any case (ARG-8).
 bool is_proxy_arg(std::string_view name);

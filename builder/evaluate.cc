@@ -25,7 +25,8 @@ std::string target_stage_name(const parser::Dockerfile& file, const EvaluateOpti
 /// CFG-2.
 void add_default_path(oci::ImageConfig& config) {
   auto& env = config.config.env;
-  const bool has_path = std::any_of(env.begin(), env.end(), [](const auto& entry) { return entry.starts_with("PATH="); });
+  const bool has_path =
+      std::any_of(env.begin(), env.end(), [](const auto& entry) { return entry.starts_with("PATH="); });
   if (!has_path && config.platform.os != "windows") env.emplace_back(kDefaultPath);
 }
 
@@ -86,8 +87,8 @@ void Evaluation::resolve_source_date() {
   if (global != nullptr) globals_->set(kName, given->second);
 }
 
-/// The graph sees neither the instructions of replaced stages (CTX-11) nor variables in COPY --from, which lead to
-/// their stage once they are expanded (docs/adr/0005-variables-in-copy-from.md).
+/// The graph sees neither the instructions of replaced stages (CTX-11) nor variables in COPY --from, which
+/// lead to their stage once they are expanded (docs/adr/0005-variables-in-copy-from.md).
 void Evaluation::prepare_graph(const std::vector<StageHead>& heads) {
   std::vector<std::string> bases;
   parser::Dockerfile seen = file_;
@@ -121,7 +122,8 @@ void Evaluation::evaluate_stage(std::size_t number) {
   const auto triggers = start_stage(number);
   if (is_replaced(number)) return;
   const SourceRange& where = file_.stages[number].from.where;
-  std::vector<parser::Instruction> parsed;   // outlives the evaluation: checks point back at earlier instructions
+  std::vector<parser::Instruction>
+      parsed;  // outlives the evaluation: checks point back at earlier instructions
   parsed.reserve(triggers.size());
   for (const auto& trigger : triggers) {
     parsed.push_back(parser::parse_trigger(trigger, where));

@@ -8,17 +8,19 @@ namespace imgbuild::builder {
 
 void InstructionEvaluator::operator()(const parser::ArgInstruction& arg) {
   std::vector<std::string> texts;
-  for (const auto& definition : arg.args) define_arg(definition, texts);   // later ones see earlier ones (VAR-9)
+  for (const auto& definition : arg.args)
+    define_arg(definition, texts);  // later ones see earlier ones (VAR-9)
   add_empty_history(cat("ARG ", join(texts, " ")));
 }
 
 /// ARG-3: build argument, else default, else global or automatic value, else unset.
-void InstructionEvaluator::define_arg(const parser::ArgDefinition& definition, std::vector<std::string>& texts) {
+void InstructionEvaluator::define_arg(const parser::ArgDefinition& definition,
+                                      std::vector<std::string>& texts) {
   const std::string& name = definition.key;
   if (names_a_secret(name)) {
-    evaluation_.linter().report("SecretsUsedInArgOrEnv",
-                                cat("Do not use ARG or ENV instructions for sensitive data (ARG \"", name, "\")"),
-                                instruction_);
+    evaluation_.linter().report(
+        "SecretsUsedInArgOrEnv",
+        cat("Do not use ARG or ENV instructions for sensitive data (ARG \"", name, "\")"), instruction_);
   }
   std::optional<std::string> value;
   bool inherited = false;
@@ -30,15 +32,16 @@ void InstructionEvaluator::define_arg(const parser::ArgDefinition& definition, s
     value = *global;
     inherited = true;
   }
-  if (std::find(stage_.args.begin(), stage_.args.end(), name) == stage_.args.end()) stage_.args.push_back(name);
+  if (std::find(stage_.args.begin(), stage_.args.end(), name) == stage_.args.end())
+    stage_.args.push_back(name);
   note_arg(definition, value, inherited);
   texts.push_back(value ? cat(name, "=", *value) : name);
   if (value) stage_.env.set(name, std::move(*value));
 }
 
 /// SUB-1: an ARG that takes a global's value is shown as that global, with the globals its default needs.
-void InstructionEvaluator::note_arg(const parser::ArgDefinition& definition, const std::optional<std::string>& value,
-                                    bool inherited) {
+void InstructionEvaluator::note_arg(const parser::ArgDefinition& definition,
+                                    const std::optional<std::string>& value, bool inherited) {
   const std::string& name = definition.key;
   const GlobalArg* global = evaluation_.globals().declaration(name);
   if (inherited && global != nullptr && global->value) {

@@ -34,7 +34,10 @@ void check_digest(std::string_view text) {
     throw SyntaxError(cat("invalid checksum digest format: \"", printable(text), "\""));
   }
   const std::string_view algorithm = text.substr(0, colon);
-  const std::size_t digits = algorithm == "sha256" ? 64 : algorithm == "sha384" ? 96 : algorithm == "sha512" ? 128 : 0;
+  const std::size_t digits = algorithm == "sha256"   ? 64
+                             : algorithm == "sha384" ? 96
+                             : algorithm == "sha512" ? 128
+                                                     : 0;
   if (digits == 0) {
     SyntaxError error(cat("unsupported digest algorithm \"", printable(algorithm), "\""));
     error.add_note("known algorithms are sha256, sha384 and sha512");
@@ -42,7 +45,8 @@ void check_digest(std::string_view text) {
   }
   const std::string_view hex = text.substr(colon + 1);
   if (hex.size() != digits || !is_hex(hex)) {
-    throw SyntaxError(cat("invalid checksum digest format: ", algorithm, " needs ", digits, " lower-case hex digits"));
+    throw SyntaxError(
+        cat("invalid checksum digest format: ", algorithm, " needs ", digits, " lower-case hex digits"));
   }
 }
 
@@ -68,7 +72,7 @@ void InstructionEvaluator::operator()(const parser::CopyInstruction& copy) {
   op.chown = expand(copy.chown);
   op.chmod = expand(copy.chmod);
   if (!op.chmod.empty()) static_cast<void>(parser::FileModeChange::parse(op.chmod));
-  op.link = copy.link && op.chmod.empty();   // COPY-72
+  op.link = copy.link && op.chmod.empty();  // COPY-72
   op.parents = copy.parents;
   op.excludes = copy.excludes;
   op.checksum = expand(copy.checksum);
@@ -80,7 +84,8 @@ void InstructionEvaluator::operator()(const parser::CopyInstruction& copy) {
   add_step(std::move(op), step_title, std::move(created_by));
 }
 
-/// A variable in --from may name a stage or a named context, not an image (docs/adr/0005-variables-in-copy-from.md).
+/// A variable in --from may name a stage or a named context, not an image
+/// (docs/adr/0005-variables-in-copy-from.md).
 Origin InstructionEvaluator::origin_of(const parser::CopyInstruction& copy) {
   const std::string from = copy.from.value_or("");
   if (from.empty()) return FromContext{};
@@ -89,15 +94,18 @@ Origin InstructionEvaluator::origin_of(const parser::CopyInstruction& copy) {
   if (!name.empty()) {
     if (auto origin = evaluation_.find_local_source(name, number_)) return *origin;
   }
-  SyntaxError error(cat("variable expansion is not supported for --from unless it gives the name of a stage or a named "
-                        "context, and \"", printable(name), "\" is neither"));
+  SyntaxError error(
+      cat("variable expansion is not supported for --from unless it gives the name of a stage or a named "
+          "context, and \"",
+          printable(name), "\" is neither"));
   error.add_note("for an image define a new stage with FROM, using an ARG in front of the first FROM");
   throw error;
 }
 
 /// COPY-21, COPY-23: absolute and clean; a trailing `/` says that it is a directory.
 std::string InstructionEvaluator::destination_of(const std::string& expanded) const {
-  const bool directory = expanded.empty() || expanded == "." || expanded.ends_with('/') || expanded.ends_with("/.");
+  const bool directory =
+      expanded.empty() || expanded == "." || expanded.ends_with('/') || expanded.ends_with("/.");
   std::string path = join_workdir(expanded);
   if (directory && path != "/") path += '/';
   return path;
@@ -114,7 +122,8 @@ void InstructionEvaluator::check_sources(const CopyOp& op) const {
   if (!op.checksum.empty() && op.sources.size() + op.inline_files.size() > 1) {
     throw SyntaxError("checksum can't be specified for multiple sources");
   }
-  if (!op.checksum.empty() && op.sources.empty()) throw SyntaxError("checksum requires HTTP(S) or Git sources");
+  if (!op.checksum.empty() && op.sources.empty())
+    throw SyntaxError("checksum requires HTTP(S) or Git sources");
   for (const auto& source : op.sources) check_remote_source(op, source);
 }
 
@@ -124,7 +133,8 @@ void InstructionEvaluator::check_remote_source(const CopyOp& op, const std::stri
       throw SyntaxError("inconsistent keep-git-dir configuration: the flag and the URL do not agree");
     }
     if (!op.checksum.empty() && !git->checksum.empty() && op.checksum != git->checksum) {
-      throw SyntaxError(cat("checksum mismatch \"", printable(op.checksum), "\" != \"", printable(git->checksum), "\""));
+      throw SyntaxError(
+          cat("checksum mismatch \"", printable(op.checksum), "\" != \"", printable(git->checksum), "\""));
     }
   } else if (is_url(source)) {
     if (!op.checksum.empty()) check_digest(op.checksum);
@@ -137,7 +147,9 @@ void InstructionEvaluator::check_remote_source(const CopyOp& op, const std::stri
 void InstructionEvaluator::check_ignored(const CopyOp& op) {
   const auto* context = std::get_if<FromContext>(&op.from);
   const parser::IgnoreMatcher* ignore = evaluation_.options().ignore;
-  if (context == nullptr || !context->name.empty() || ignore == nullptr || ignore->empty() || ignore->has_negation()) return;
+  if (context == nullptr || !context->name.empty() || ignore == nullptr || ignore->empty() ||
+      ignore->has_negation())
+    return;
   const std::string& name = evaluation_.options().ignore_name;
   for (const auto& source : op.sources) {
     if (is_url(source) || find_git(source)) continue;

@@ -11,7 +11,8 @@
 namespace imgbuild::builder {
 
 InstructionEvaluator::InstructionEvaluator(Evaluation& evaluation, std::size_t number, StageState& stage,
-                                           const parser::Instruction& instruction, bool from_trigger, char escape)
+                                           const parser::Instruction& instruction, bool from_trigger,
+                                           char escape)
     : evaluation_(evaluation),
       number_(number),
       stage_(stage),
@@ -49,12 +50,13 @@ bool InstructionEvaluator::is_declared(std::string_view name) const {
 
 void InstructionEvaluator::report_undefined(const std::set<std::string>& unset) {
   for (const auto& name : unset) {
-    if (is_declared(name)) continue;   // declared without a value is no mistake
+    if (is_declared(name)) continue;  // declared without a value is no mistake
     std::vector<std::string> known = stage_.env.names();
     known.insert(known.end(), stage_.args.begin(), stage_.args.end());
     const auto close = nearest(name, known);
     evaluation_.linter().report(
-        "UndefinedVar", cat("Usage of undefined variable '$", name, "'", close ? cat(" (did you mean $", *close, "?)") : ""),
+        "UndefinedVar",
+        cat("Usage of undefined variable '$", name, "'", close ? cat(" (did you mean $", *close, "?)") : ""),
         instruction_);
   }
 }
@@ -88,7 +90,8 @@ std::vector<std::string> InstructionEvaluator::with_shell(const parser::CommandL
   if (!command.shell_form) return command.words;
   std::vector<std::string> words = stage_.planned.config.config.shell;
   if (words.empty()) {
-    words = is_windows() ? std::vector<std::string>{"cmd", "/S", "/C"} : std::vector<std::string>{"/bin/sh", "-c"};
+    words = is_windows() ? std::vector<std::string>{"cmd", "/S", "/C"}
+                         : std::vector<std::string>{"/bin/sh", "-c"};
   }
   words.insert(words.end(), command.words.begin(), command.words.end());
   return words;
@@ -97,11 +100,12 @@ std::vector<std::string> InstructionEvaluator::with_shell(const parser::CommandL
 void InstructionEvaluator::check_repeated(const std::string& keyword) {
   const parser::Instruction*& last = stage_.last_of_kind[keyword];
   if (last != nullptr) {
-    evaluation_.linter().report("MultipleInstructionsDisallowed",
-                                cat("Multiple ", keyword,
-                                    " instructions should not be used in the same stage because only the last one will "
-                                    "be used"),
-                                *last);
+    evaluation_.linter().report(
+        "MultipleInstructionsDisallowed",
+        cat("Multiple ", keyword,
+            " instructions should not be used in the same stage because only the last one will "
+            "be used"),
+        *last);
   }
   last = &instruction_;
 }

@@ -11,8 +11,8 @@ namespace imgbuild::builder {
 /// parser::InstructionBody; each group of instructions has a file evaluate_*.cc.
 class InstructionEvaluator {
  public:
-  InstructionEvaluator(Evaluation& evaluation, std::size_t number, StageState& stage, const parser::Instruction& instruction,
-                       bool from_trigger, char escape);
+  InstructionEvaluator(Evaluation& evaluation, std::size_t number, StageState& stage,
+                       const parser::Instruction& instruction, bool from_trigger, char escape);
 
   /// Throws SyntaxError located at the instruction.
   void apply();
@@ -58,7 +58,8 @@ class InstructionEvaluator {
   void check_shell_form(const std::string& keyword, const parser::CommandLine& command);
 
   void define_arg(const parser::ArgDefinition& definition, std::vector<std::string>& texts);
-  void note_arg(const parser::ArgDefinition& definition, const std::optional<std::string>& value, bool inherited);
+  void note_arg(const parser::ArgDefinition& definition, const std::optional<std::string>& value,
+                bool inherited);
 
   // RUN
   std::vector<std::string> command_of(const parser::RunInstruction& run, RunOp& op, std::string& title);

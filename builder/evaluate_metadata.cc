@@ -28,12 +28,12 @@ void set_entry(std::vector<std::string>& entries, const std::string& key, const 
 }  // namespace
 
 void InstructionEvaluator::operator()(const parser::EnvInstruction& env) {
-  const Pairs pairs = expand_pairs(env.pairs);   // all values see the old state (VAR-9)
+  const Pairs pairs = expand_pairs(env.pairs);  // all values see the old state (VAR-9)
   for (const auto& [key, value] : pairs) {
     if (names_a_secret(key)) {
-      evaluation_.linter().report("SecretsUsedInArgOrEnv",
-                                  cat("Do not use ARG or ENV instructions for sensitive data (ENV \"", key, "\")"),
-                                  instruction_);
+      evaluation_.linter().report(
+          "SecretsUsedInArgOrEnv",
+          cat("Do not use ARG or ENV instructions for sensitive data (ENV \"", key, "\")"), instruction_);
     }
     stage_.env.set(key, value);
     set_entry(config().env, key, value);
@@ -67,7 +67,7 @@ void InstructionEvaluator::operator()(const parser::EntrypointInstruction& entry
   check_shell_form("ENTRYPOINT", entrypoint.command);
   const auto words = with_shell(entrypoint.command);
   config().entrypoint = words.empty() ? std::nullopt : std::optional(words);
-  if (!stage_.cmd_set) config().cmd.reset();   // an inherited CMD was meant for another program (CMD-3)
+  if (!stage_.cmd_set) config().cmd.reset();  // an inherited CMD was meant for another program (CMD-3)
   add_empty_history(history_of_command("ENTRYPOINT", words));
 }
 
@@ -83,14 +83,15 @@ void InstructionEvaluator::operator()(const parser::ExposeInstruction& expose) {
       if (has_host_part(port)) {
         evaluation_.linter().report(
             "ExposeInvalidFormat",
-            cat("EXPOSE instruction should not define an IP address or host-port mapping, found '", port, "'"),
+            cat("EXPOSE instruction should not define an IP address or host-port mapping, found '", port,
+                "'"),
             instruction_);
       }
       const auto ports = parse_exposed_ports(port);
       if (to_lower(protocol_of(port)) != protocol_of(port)) {
-        evaluation_.linter().report("ExposeProtoCasing",
-                                    cat("Defined protocol '", port, "' in EXPOSE instruction should be lowercase"),
-                                    instruction_);
+        evaluation_.linter().report(
+            "ExposeProtoCasing",
+            cat("Defined protocol '", port, "' in EXPOSE instruction should be lowercase"), instruction_);
       }
       all.insert(all.end(), ports.begin(), ports.end());
     }
@@ -126,24 +127,27 @@ void InstructionEvaluator::operator()(const parser::MaintainerInstruction& maint
 }
 
 void InstructionEvaluator::operator()(const parser::OnBuildInstruction& onbuild) {
-  config().on_build.push_back(onbuild.expression);   // no history entry (CFG-20)
+  config().on_build.push_back(onbuild.expression);  // no history entry (CFG-20)
 }
 
 void InstructionEvaluator::operator()(const parser::HealthcheckInstruction& health) {
   check_repeated("HEALTHCHECK");
-  config().healthcheck = oci::Healthcheck{health.test,           health.interval_ns,       health.timeout_ns,
-                                          health.start_period_ns, health.start_interval_ns, health.retries};
+  config().healthcheck = oci::Healthcheck{
+      health.test,   health.interval_ns, health.timeout_ns, health.start_period_ns, health.start_interval_ns,
+      health.retries};
   add_empty_history(history_of_healthcheck(*config().healthcheck));
 }
 
-/// MET-20…23: absolute paths are kept as written, relative ones joined; the directory is a layer unless it is `/`.
+/// MET-20…23: absolute paths are kept as written, relative ones joined; the directory is a layer unless it is
+/// `/`.
 void InstructionEvaluator::operator()(const parser::WorkdirInstruction& workdir) {
   const std::string path = expand(workdir.path);
   const bool absolute = path.starts_with('/') || (is_windows() && path.size() > 1 && path[1] == ':');
   if (!absolute && !stage_.workdir_set) {
     evaluation_.linter().report(
         "WorkdirRelativePath",
-        cat("Relative workdir \"", path, "\" can have unexpected results if the base image changes"), instruction_);
+        cat("Relative workdir \"", path, "\" can have unexpected results if the base image changes"),
+        instruction_);
   }
   stage_.workdir_set = true;
   const std::string step_title = title();

@@ -9,7 +9,8 @@ namespace imgbuild::builder {
 
 namespace {
 
-/// An image name as named contexts spell it: familiar, without `:latest` (CTX-10). Nothing if it is no reference.
+/// An image name as named contexts spell it: familiar, without `:latest` (CTX-10). Nothing if it is no
+/// reference.
 std::optional<std::string> context_key(const std::string& name) {
   try {
     std::string key = oci::Reference::parse(name).familiar();
@@ -21,9 +22,9 @@ std::optional<std::string> context_key(const std::string& name) {
 }
 
 /// Names people mistype for a stage: FROM-7.
-constexpr std::string_view kCommonImages[] = {"alpine", "busybox", "centos", "debian",  "fedora", "golang", "gcc",
-                                              "mysql",  "nginx",   "node",   "openjdk", "php",    "postgres", "python",
-                                              "redis",  "ruby",    "rust",   "ubuntu"};
+constexpr std::string_view kCommonImages[] = {"alpine",   "busybox", "centos", "debian", "fedora",  "golang",
+                                              "gcc",      "mysql",   "nginx",  "node",   "openjdk", "php",
+                                              "postgres", "python",  "redis",  "ruby",   "rust",    "ubuntu"};
 
 }  // namespace
 
@@ -31,10 +32,11 @@ bool Evaluation::is_context_name(const std::string& name) const {
   if (options_.named_contexts.empty()) return false;
   const auto key = context_key(name);
   if (!key) return false;
-  return std::any_of(options_.named_contexts.begin(), options_.named_contexts.end(), [&](const std::string& given) {
-    const std::string plain = given.substr(0, given.find("::"));
-    return plain == name || context_key(plain) == key;
-  });
+  return std::any_of(options_.named_contexts.begin(), options_.named_contexts.end(),
+                     [&](const std::string& given) {
+                       const std::string plain = given.substr(0, given.find("::"));
+                       return plain == name || context_key(plain) == key;
+                     });
 }
 
 std::optional<ResolvedBase> Evaluation::named_context(const std::string& name) {
@@ -56,7 +58,8 @@ ResolvedBase Evaluation::resolve_base(std::size_t number, const oci::Platform& p
   return resolve_image(name, platform, number);
 }
 
-ResolvedBase Evaluation::resolve_image(const std::string& name, const oci::Platform& platform, std::size_t user) {
+ResolvedBase Evaluation::resolve_image(const std::string& name, const oci::Platform& platform,
+                                       std::size_t user) {
   std::vector<std::string> known(std::begin(kCommonImages), std::end(kCommonImages));
   for (std::size_t i = 0; i < user; ++i) {
     if (const auto& stage = file_.stages[i].from_body().stage_name) known.push_back(*stage);
@@ -68,7 +71,8 @@ ResolvedBase Evaluation::resolve_image(const std::string& name, const oci::Platf
   try {
     static_cast<void>(oci::Reference::parse(name));
   } catch (const Error& error) {
-    SyntaxError wrong(cat("failed to parse stage name \"", printable(name), "\": invalid reference format: ", error.message()));
+    SyntaxError wrong(cat("failed to parse stage name \"", printable(name),
+                          "\": invalid reference format: ", error.message()));
     suggest(wrong);
     throw wrong;
   }
@@ -109,11 +113,12 @@ void Evaluation::take_image(StageState& state, std::size_t number) {
   planned.config.config.working_dir = options_.target_platform.os == "windows" ? "\\" : "/";
 }
 
-void Evaluation::check_base_platform(std::size_t number, const oci::Platform& wanted, const oci::Platform& got) {
+void Evaluation::check_base_platform(std::size_t number, const oci::Platform& wanted,
+                                     const oci::Platform& got) {
   if (wanted.os == got.os && wanted.architecture == got.architecture) return;
   linter_.report("InvalidBaseImagePlatform",
-                 cat("Base image ", heads_[number].base, " was pulled with platform \"", got.str(), "\", expected \"",
-                     wanted.str(), "\" for current build"),
+                 cat("Base image ", heads_[number].base, " was pulled with platform \"", got.str(),
+                     "\", expected \"", wanted.str(), "\" for current build"),
                  file_.stages[number].from);
 }
 
@@ -167,7 +172,8 @@ Outline Evaluation::outline() const {
   std::set<std::size_t> seen;
   collect_outline(target_, seen, outline);
   std::stable_sort(outline.args.begin(), outline.args.end(), [](const OutlineArg& a, const OutlineArg& b) {
-    return a.where.first_line != b.where.first_line ? a.where.first_line < b.where.first_line : a.name < b.name;
+    return a.where.first_line != b.where.first_line ? a.where.first_line < b.where.first_line
+                                                    : a.name < b.name;
   });
   return outline;
 }
@@ -176,7 +182,8 @@ namespace {
 
 void add_first(std::vector<OutlineSecret>& all, const std::vector<OutlineSecret>& more) {
   for (const auto& secret : more) {
-    const bool known = std::any_of(all.begin(), all.end(), [&](const auto& other) { return other.name == secret.name; });
+    const bool known =
+        std::any_of(all.begin(), all.end(), [&](const auto& other) { return other.name == secret.name; });
     if (!known) all.push_back(secret);
   }
 }
@@ -188,7 +195,8 @@ void Evaluation::collect_outline(std::size_t number, std::set<std::size_t>& seen
   const StageState& stage = stages_[number];
   for (const std::size_t needed : stage.needs) collect_outline(needed, seen, outline);
   for (const auto& [name, arg] : stage.outline_args) {
-    std::erase_if(outline.args, [&](const OutlineArg& other) { return other.name == name; });   // the later one counts
+    std::erase_if(outline.args,
+                  [&](const OutlineArg& other) { return other.name == name; });  // the later one counts
     outline.args.push_back(arg);
   }
   add_first(outline.secrets, stage.outline_secrets);

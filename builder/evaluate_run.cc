@@ -75,7 +75,8 @@ void InstructionEvaluator::operator()(const parser::RunInstruction& run) {
   add_step(std::move(op), std::move(step_title), std::move(created_by));
 }
 
-/// HDC-11, HDC-12: a lone here-document is the script itself; with anything else on the line the shell reads it.
+/// HDC-11, HDC-12: a lone here-document is the script itself; with anything else on the line the shell reads
+/// it.
 std::vector<std::string> InstructionEvaluator::command_of(const parser::RunInstruction& run, RunOp& op,
                                                           std::string& step_title) {
   if (run.command.heredocs.empty() || run.command.words.size() != 1) return with_shell(run.command);
@@ -90,7 +91,8 @@ std::vector<std::string> InstructionEvaluator::command_of(const parser::RunInstr
   text = script.chomp ? script.stripped() : script.data;
   if (text.starts_with("#!") && !is_windows()) {
     if (script.name.find('/') != std::string::npos || script.name == "." || script.name == "..") {
-      throw SyntaxError(cat("the script \"", printable(script.name), "\" needs a delimiter that can be a file name"));
+      throw SyntaxError(
+          cat("the script \"", printable(script.name), "\" needs a delimiter that can be a file name"));
     }
     op.script.emplace(script.name, text);
     text = cat("/dev/pipes/", script.name);
@@ -102,7 +104,8 @@ std::vector<std::string> InstructionEvaluator::command_of(const parser::RunInstr
 std::string InstructionEvaluator::network_of(const parser::RunInstruction& run) const {
   const EvaluateOptions& options = evaluation_.options();
   std::string network = run.network.value_or("default");
-  if (network == "default") network = options.default_network == "sandbox" ? "default" : options.default_network;
+  if (network == "default")
+    network = options.default_network == "sandbox" ? "default" : options.default_network;
   if (network != "default" && network != "none" && network != "host") {
     throw Error(cat("invalid netmode ", printable(network)), ExitCode::usage);
   }
@@ -129,7 +132,8 @@ std::string InstructionEvaluator::security_of(const parser::RunInstruction& run)
 std::string InstructionEvaluator::hostname() const {
   if (!evaluation_.options().hostname.empty()) return evaluation_.options().hostname;
   const auto given = evaluation_.build_args().find("BUILDKIT_SANDBOX_HOSTNAME");
-  return given != evaluation_.build_args().end() && !given->second.empty() ? given->second : "buildkitsandbox";
+  return given != evaluation_.build_args().end() && !given->second.empty() ? given->second
+                                                                           : "buildkitsandbox";
 }
 
 PlannedMount InstructionEvaluator::plan_mount(const std::string& text, std::size_t& ssh_count) {
@@ -141,15 +145,23 @@ PlannedMount InstructionEvaluator::plan_mount(const std::string& text, std::size
   const std::string from = options.from.value_or("");
   switch (options.type) {
     case Type::bind:
-      mount.from = from.empty() ? Origin(FromContext{}) : evaluation_.mount_source(from, options.target, number_);
+      mount.from =
+          from.empty() ? Origin(FromContext{}) : evaluation_.mount_source(from, options.target, number_);
       break;
     case Type::cache:
-      mount.from = from.empty() ? Origin(FromScratch{}) : evaluation_.mount_source(from, options.target, number_);
+      mount.from =
+          from.empty() ? Origin(FromScratch{}) : evaluation_.mount_source(from, options.target, number_);
       plan_cache(mount);
       break;
-    case Type::tmpfs: mount.from = FromScratch{}; break;   // `from` is ignored (MNT-36)
-    case Type::secret: plan_secret(mount); break;
-    case Type::ssh: plan_ssh(mount, ssh_count); break;
+    case Type::tmpfs:
+      mount.from = FromScratch{};
+      break;  // `from` is ignored (MNT-36)
+    case Type::secret:
+      plan_secret(mount);
+      break;
+    case Type::ssh:
+      plan_ssh(mount, ssh_count);
+      break;
   }
   check_mount_target(mount);
   return mount;
@@ -162,20 +174,23 @@ void InstructionEvaluator::check_mount_target(const PlannedMount& mount) const {
   const std::string target = mount.target.empty() ? "/" : mount.target;
   if (target == "/") {
     SyntaxError error("invalid mount target \"/\"");
-    error.add_note(mount.options.target.empty() ? "the mount needs target=DIRECTORY" : "a mount cannot cover the whole root");
+    error.add_note(mount.options.target.empty() ? "the mount needs target=DIRECTORY"
+                                                : "a mount cannot cover the whole root");
     throw error;
   }
   if (is_reserved_target(target)) {
-    SyntaxError error(cat("invalid mount target \"", printable(target), "\": it lies in a directory of the sandbox itself"));
+    SyntaxError error(cat("invalid mount target \"", printable(target),
+                          "\": it lies in a directory of the sandbox itself"));
     error.add_note("/proc, /sys and /dev cannot be mounted over; below /dev/shm it is possible");
     throw error;
   }
-  if (has_unusable_name(target)) throw SyntaxError(cat("invalid mount target \"", printable(target), "\": a name is too long"));
+  if (has_unusable_name(target))
+    throw SyntaxError(cat("invalid mount target \"", printable(target), "\": a name is too long"));
 }
 
 void InstructionEvaluator::plan_cache(PlannedMount& mount) {
   std::string& id = mount.options.id;
-  if (id.empty()) id = parser::clean_path(mount.options.target);   // MNT-30
+  if (id.empty()) id = parser::clean_path(mount.options.target);  // MNT-30
   const auto space = evaluation_.build_args().find("BUILDKIT_CACHE_MOUNT_NS");
   if (space != evaluation_.build_args().end() && !space->second.empty()) id = cat(space->second, "/", id);
 }

@@ -17,19 +17,21 @@
 
 namespace imgbuild::builder {
 
-/// One stage while it is evaluated. Origins of its steps count stages of the file; `Evaluation::plan` renumbers them.
+/// One stage while it is evaluated. Origins of its steps count stages of the file; `Evaluation::plan`
+/// renumbers them.
 struct StageState {
   PlannedStage planned;
-  Environment env;                           ///< image Env, ENV and set ARGs in one map (VAR-10)
-  std::vector<std::string> args;             ///< declared ARGs in order of their first declaration (CFG-22)
+  Environment env;                ///< image Env, ENV and set ARGs in one map (VAR-10)
+  std::vector<std::string> args;  ///< declared ARGs in order of their first declaration (CFG-22)
   bool evaluated = false;
-  bool cmd_set = false;                      ///< by this stage itself (CMD-3)
-  bool workdir_set = false;                  ///< by this stage or a base stage of the file
-  std::map<std::string, const parser::Instruction*> last_of_kind;   ///< CMD, ENTRYPOINT, HEALTHCHECK seen so far
+  bool cmd_set = false;      ///< by this stage itself (CMD-3)
+  bool workdir_set = false;  ///< by this stage or a base stage of the file
+  std::map<std::string, const parser::Instruction*>
+      last_of_kind;  ///< CMD, ENTRYPOINT, HEALTHCHECK seen so far
   std::map<std::string, OutlineArg> outline_args;
   std::vector<OutlineSecret> outline_secrets;
   std::vector<OutlineSecret> outline_ssh;
-  std::set<std::size_t> needs;               ///< stages it is FROM, copies or mounts from
+  std::set<std::size_t> needs;  ///< stages it is FROM, copies or mounts from
 };
 
 /// The evaluation of one Dockerfile: walks the stages, hands each instruction to an InstructionEvaluator.

@@ -14,18 +14,18 @@ using StepId = std::size_t;
 
 struct StepStarted {
   StepId step;
-  std::string label;     ///< "[build 2/5] RUN make"
+  std::string label;  ///< "[build 2/5] RUN make"
   SourceRange where;
 };
 struct StepOutput {
   StepId step;
-  int stream;            ///< 1 or 2
-  std::string bytes;     ///< raw, not split in lines
+  int stream;         ///< 1 or 2
+  std::string bytes;  ///< raw, not split in lines
 };
 struct StepProgress {
   StepId step;
   std::uint64_t done_bytes;
-  std::uint64_t total_bytes;   ///< 0: unknown
+  std::uint64_t total_bytes;  ///< 0: unknown
 };
 struct StepFinished {
   StepId step;
@@ -36,7 +36,7 @@ struct StepFinished {
 struct Warned {
   std::string rule;
   std::string text;
-  std::string url;       ///< documentation of the rule, may be empty
+  std::string url;  ///< documentation of the rule, may be empty
   SourceRange where;
 };
 /// For `--explain`: why a step was not taken from the cache, one reason an event.

@@ -20,7 +20,8 @@ namespace {
 Digest key_of(std::string_view kind, std::string_view text) { return sha256(cat(kind, "\n", text)); }
 
 Snapshot snapshot_of_image(const oci::Image& image, const oci::Platform& platform) {
-  Snapshot snapshot{{}, std::nullopt, key_of("image-v1", cat(image.descriptor.digest.str(), " ", platform.str()))};
+  Snapshot snapshot{
+      {}, std::nullopt, key_of("image-v1", cat(image.descriptor.digest.str(), " ", platform.str()))};
   for (const auto& layer : image.layers) {
     snapshot.layers.push_back(layer);
     snapshot.chain = oci::chain(snapshot.chain, layer.diff_id);
@@ -29,12 +30,16 @@ Snapshot snapshot_of_image(const oci::Image& image, const oci::Platform& platfor
   return snapshot;
 }
 
-/// One execution of a plan. Each stage's state is written by its own chain of tasks only, and read by others after
-/// that chain has ended, which the scheduler orders.
+/// One execution of a plan. Each stage's state is written by its own chain of tasks only, and read by others
+/// after that chain has ended, which the scheduler orders.
 class Execution final : public Origins {
  public:
   Execution(const ExecuteInputs& inputs, Host& host, EventSink& events, std::stop_token stop)
-      : inputs_(inputs), host_(host), events_(events), stop_(std::move(stop)), stages_(inputs.plan.stages.size()) {}
+      : inputs_(inputs),
+        host_(host),
+        events_(events),
+        stop_(std::move(stop)),
+        stages_(inputs.plan.stages.size()) {}
 
   ExecuteResult run() {
     run_tasks(make_tasks(), job_count(), stop_);
@@ -54,9 +59,11 @@ class Execution final : public Origins {
   }
 
   std::optional<Snapshot> snapshot(const Origin& origin) override {
-    if (std::holds_alternative<FromScratch>(origin)) return Snapshot{{}, std::nullopt, key_of("scratch-v1", "")};
+    if (std::holds_alternative<FromScratch>(origin))
+      return Snapshot{{}, std::nullopt, key_of("scratch-v1", "")};
     if (const auto* image = std::get_if<FromImage>(&origin)) {
-      return snapshot_of_image(inputs_.images.at(image->image), inputs_.plan.images.at(image->image).platform);
+      return snapshot_of_image(inputs_.images.at(image->image),
+                               inputs_.plan.images.at(image->image).platform);
     }
     if (const auto* stage = std::get_if<FromStage>(&origin)) return stages_.at(stage->stage).snapshot;
     return std::nullopt;
@@ -65,7 +72,7 @@ class Execution final : public Origins {
  private:
   struct StageState {
     std::optional<Snapshot> snapshot;
-    std::vector<std::optional<Timestamp>> created;   // of the stage's own history entries
+    std::vector<std::optional<Timestamp>> created;  // of the stage's own history entries
   };
 
   std::size_t job_count() const {
@@ -82,13 +89,15 @@ class Execution final : public Origins {
     StepId step_id = 0;
     for (std::size_t i = 0; i < stages.size(); ++i) {
       Task start;
-      if (const auto* base = std::get_if<FromStage>(&stages[i].base)) start.waits_for = {last_task.at(base->stage)};
+      if (const auto* base = std::get_if<FromStage>(&stages[i].base))
+        start.waits_for = {last_task.at(base->stage)};
       start.run = [this, i](std::stop_token) { start_stage(i); };
       tasks.push_back(std::move(start));
       for (std::size_t s = 0; s < stages[i].steps.size(); ++s) {
         Task task;
         task.waits_for = {tasks.size() - 1};
-        for (const std::size_t needed : stages_needed(stages[i].steps[s])) task.waits_for.push_back(last_task.at(needed));
+        for (const std::size_t needed : stages_needed(stages[i].steps[s]))
+          task.waits_for.push_back(last_task.at(needed));
         task.run = [this, i, s, id = step_id++](std::stop_token stop) { run_step(i, s, id, stop); };
         tasks.push_back(std::move(task));
       }
@@ -122,8 +131,16 @@ class Execution final : public Origins {
     const Snapshot scratch{{}, std::nullopt, key_of("scratch-v1", "")};
     const CopyOp op{.from = context, .sources = {"/"}, .inline_files = {}, .destination = "/"};
     const PlanStep step{.op = op, .title = stage.from_title, .where = stage.where};
-    const StepContext step_context{inputs_.request, host_, *this, events_, stage, step, 0, scratch,
-                                   inputs_.request.use_cache, inputs_.plan.source_date_epoch};
+    const StepContext step_context{inputs_.request,
+                                   host_,
+                                   *this,
+                                   events_,
+                                   stage,
+                                   step,
+                                   0,
+                                   scratch,
+                                   inputs_.request.use_cache,
+                                   inputs_.plan.source_date_epoch};
     return run_copy(step_context, op, stop_).after;
   }
 
@@ -224,8 +241,10 @@ class Execution final : public Origins {
     }
     std::optional<Timestamp> last = last_of_base;
     for (auto& entry : own) {
-      if (entry.created) last = entry.created;
-      else entry.created = last;
+      if (entry.created)
+        last = entry.created;
+      else
+        entry.created = last;
       if (inputs_.plan.source_date_epoch) entry.created = Timestamp{*inputs_.plan.source_date_epoch, 0};
     }
     all.insert(all.end(), own.begin(), own.end());

@@ -22,7 +22,8 @@ parser::VariableLookup noting(const GlobalScope& globals, std::set<std::string>&
 
 class FromLines {
  public:
-  FromLines(const parser::Dockerfile& file, const GlobalScope& globals, const GlobalScope* defaults, Linter& linter)
+  FromLines(const parser::Dockerfile& file, const GlobalScope& globals, const GlobalScope* defaults,
+            Linter& linter)
       : escape_(file.escape), globals_(globals), defaults_(defaults), linter_(linter) {}
 
   StageHead expand(const parser::Stage& stage) {
@@ -72,11 +73,12 @@ class FromLines {
     check_platform(stage, expansion, found, *head.platform);
   }
 
-  void check_platform(const parser::Stage& stage, const parser::Expansion& expansion, const std::set<std::string>& found,
-                      const oci::Platform& platform) {
+  void check_platform(const parser::Stage& stage, const parser::Expansion& expansion,
+                      const std::set<std::string>& found, const oci::Platform& platform) {
     if (!expansion.unset.empty()) return;
     const std::string& written = *stage.from_body().platform;
-    if (found.size() == 1 && *found.begin() == "TARGETPLATFORM" && expansion.text == *globals_.find("TARGETPLATFORM")) {
+    if (found.size() == 1 && *found.begin() == "TARGETPLATFORM" &&
+        expansion.text == *globals_.find("TARGETPLATFORM")) {
       linter_.report("RedundantTargetPlatform",
                      cat("Setting platform to predefined ", written,
                          " in FROM is redundant as this is the default behavior"),
@@ -84,9 +86,11 @@ class FromLines {
     }
     if (!found.empty()) return;
     const std::string name = stage.from_body().stage_name.value_or("");
-    if (name.find(platform.os) != std::string::npos || name.find(platform.architecture) != std::string::npos) return;
+    if (name.find(platform.os) != std::string::npos || name.find(platform.architecture) != std::string::npos)
+      return;
     linter_.report("FromPlatformFlagConstDisallowed",
-                   cat("FROM --platform flag should not use constant value \"", expansion.text, "\""), stage.from);
+                   cat("FROM --platform flag should not use constant value \"", expansion.text, "\""),
+                   stage.from);
   }
 
   void report_undeclared(const std::set<std::string>& unset, const parser::Stage& stage) {
@@ -94,7 +98,8 @@ class FromLines {
       if (globals_.is_declared(name)) continue;
       const auto close = nearest(name, globals_.names());
       linter_.report("UndefinedArgInFrom",
-                     cat("FROM argument '", name, "' is not declared", close ? cat(" (did you mean ", *close, "?)") : ""),
+                     cat("FROM argument '", name, "' is not declared",
+                         close ? cat(" (did you mean ", *close, "?)") : ""),
                      stage.from);
     }
   }
@@ -110,12 +115,14 @@ class FromLines {
   void check_default(const std::string& written, const parser::Stage& stage) {
     if (defaults_ == nullptr || written.find('$') == std::string::npos) return;
     try {
-      static_cast<void>(oci::Reference::parse(parser::expand_word(written, defaults_->lookup(), escape_).text));
+      static_cast<void>(
+          oci::Reference::parse(parser::expand_word(written, defaults_->lookup(), escape_).text));
     } catch (const SyntaxError&) {
       // `${X:?text}` demands a build argument on purpose.
     } catch (const Error&) {
       linter_.report("InvalidDefaultArgInFrom",
-                     cat("Default value for ARG ", written, " results in empty or invalid base image name"), stage.from);
+                     cat("Default value for ARG ", written, " results in empty or invalid base image name"),
+                     stage.from);
     }
   }
 
@@ -127,7 +134,8 @@ class FromLines {
 
 }  // namespace
 
-GlobalScope::GlobalScope(const parser::Dockerfile& file, const Environment& automatic, const BuildArgs& build_args)
+GlobalScope::GlobalScope(const parser::Dockerfile& file, const Environment& automatic,
+                         const BuildArgs& build_args)
     : automatic_(automatic), values_(automatic) {
   for (const auto& [name, value] : automatic.variables()) {
     if (const auto given = build_args.find(name); given != build_args.end()) values_.set(name, given->second);
@@ -151,10 +159,13 @@ GlobalScope::GlobalScope(const parser::Dockerfile& file, const Environment& auto
   }
 }
 
-bool GlobalScope::is_declared(std::string_view name) const { return is_automatic(name) || declaration(name) != nullptr; }
+bool GlobalScope::is_declared(std::string_view name) const {
+  return is_automatic(name) || declaration(name) != nullptr;
+}
 
 const GlobalArg* GlobalScope::declaration(std::string_view name) const {
-  const auto found = std::find_if(declared_.rbegin(), declared_.rend(), [&](const GlobalArg& arg) { return arg.name == name; });
+  const auto found = std::find_if(declared_.rbegin(), declared_.rend(),
+                                  [&](const GlobalArg& arg) { return arg.name == name; });
   return found == declared_.rend() ? nullptr : &*found;
 }
 

@@ -16,10 +16,10 @@ namespace imgbuild::builder {
 /// An ARG in front of the first FROM.
 struct GlobalArg {
   std::string name;
-  std::optional<std::string> value;   ///< supplied, or the default expanded
+  std::optional<std::string> value;  ///< supplied, or the default expanded
   std::string doc;
   SourceRange where;
-  std::set<std::string> uses;         ///< other globals its default needs
+  std::set<std::string> uses;  ///< other globals its default needs
 };
 
 /// What FROM lines see: automatic arguments and global ARGs (ARG-1, ARG-9).
@@ -49,11 +49,11 @@ class GlobalScope {
 struct StageHead {
   std::string base;
   std::optional<oci::Platform> platform;
-  std::set<std::string> uses;         ///< globals it uses
+  std::set<std::string> uses;  ///< globals it uses
 };
 
-/// Expands every FROM, also of stages nobody needs (STG-1). `defaults` is the scope without any build argument, for
-/// InvalidDefaultArgInFrom. Throws SyntaxError, located.
+/// Expands every FROM, also of stages nobody needs (STG-1). `defaults` is the scope without any build
+/// argument, for InvalidDefaultArgInFrom. Throws SyntaxError, located.
 std::vector<StageHead> expand_from_lines(const parser::Dockerfile& file, const GlobalScope& globals,
                                          const GlobalScope* defaults, Linter& linter);
 

@@ -11,8 +11,8 @@ namespace {
 bool is_dockerfile_front_end(const std::string& name) {
   try {
     const auto reference = oci::Reference::parse(name);
-    return reference.registry() == "docker.io" &&
-           (reference.repository() == "docker/dockerfile" || reference.repository() == "docker/dockerfile-upstream");
+    return reference.registry() == "docker.io" && (reference.repository() == "docker/dockerfile" ||
+                                                   reference.repository() == "docker/dockerfile-upstream");
   } catch (const Error&) {
     return false;
   }
@@ -24,11 +24,12 @@ void check_front_end(const parser::Dockerfile& file, const BuildArgs& args) {
   const auto replaced = args.find("BUILDKIT_SYNTAX");
   const bool by_argument = replaced != args.end() && !replaced->second.empty();
   if (!by_argument && !file.syntax) return;
-  const std::string name =
-      by_argument ? replaced->second.substr(0, replaced->second.find_first_of(" \t")) : file.syntax->reference;
+  const std::string name = by_argument ? replaced->second.substr(0, replaced->second.find_first_of(" \t"))
+                                       : file.syntax->reference;
   if (name.empty() || is_dockerfile_front_end(name)) return;
   UnsupportedError error(cat("the front end \"", printable(name), "\" asked for by ",
-                             by_argument ? "BUILDKIT_SYNTAX" : "the syntax directive", " is not docker/dockerfile"));
+                             by_argument ? "BUILDKIT_SYNTAX" : "the syntax directive",
+                             " is not docker/dockerfile"));
   if (!by_argument) error.locate({file.source, file.syntax->line, file.syntax->line, 0, 0});
   error.add_note("front end images are not run; remove the directive if this is an ordinary Dockerfile");
   throw error;

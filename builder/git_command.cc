@@ -1,13 +1,14 @@
 #include "builder/git_command.h"
 
-#include <cerrno>
-#include <csignal>
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -22,18 +23,37 @@ constexpr std::size_t kErrorLimit = 64u << 10;
 
 /// The `-c` options of NET-22.
 const std::vector<std::string> kFixedSettings = {
-    "protocol.file.allow=never", "protocol.ext.allow=never", "core.hooksPath=/dev/null", "core.fsmonitor=false",
-    "core.symlinks=true",        "core.protectHFS=true",     "core.protectNTFS=true",    "fetch.recurseSubmodules=false",
-    "transfer.fsckObjects=true", "credential.helper=",       "gc.auto=0",                "maintenance.auto=false",
-    "advice.detachedHead=false", "init.defaultBranch=main",  "core.autocrlf=false",      "http.followRedirects=initial",
+    "protocol.file.allow=never",
+    "protocol.ext.allow=never",
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.symlinks=true",
+    "core.protectHFS=true",
+    "core.protectNTFS=true",
+    "fetch.recurseSubmodules=false",
+    "transfer.fsckObjects=true",
+    "credential.helper=",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "advice.detachedHead=false",
+    "init.defaultBranch=main",
+    "core.autocrlf=false",
+    "http.followRedirects=initial",
 };
 
 std::vector<std::string> make_environment(const GitProgram& program, const std::string& home,
                                           const std::vector<GitSetting>& settings) {
-  std::vector<std::string> all = {
-      cat("PATH=", program.search_path), "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1",
-      "GIT_CONFIG_GLOBAL=/dev/null", cat("HOME=", home), "GIT_ALLOW_PROTOCOL=https:http:ssh:git", "GIT_ASKPASS=true",
-      "GIT_OPTIONAL_LOCKS=0", "GIT_LFS_SKIP_SMUDGE=1", "GIT_SSH_COMMAND=ssh -o BatchMode=yes -F /dev/null"};
+  std::vector<std::string> all = {cat("PATH=", program.search_path),
+                                  "LC_ALL=C",
+                                  "GIT_TERMINAL_PROMPT=0",
+                                  "GIT_CONFIG_NOSYSTEM=1",
+                                  "GIT_CONFIG_GLOBAL=/dev/null",
+                                  cat("HOME=", home),
+                                  "GIT_ALLOW_PROTOCOL=https:http:ssh:git",
+                                  "GIT_ASKPASS=true",
+                                  "GIT_OPTIONAL_LOCKS=0",
+                                  "GIT_LFS_SKIP_SMUDGE=1",
+                                  "GIT_SSH_COMMAND=ssh -o BatchMode=yes -F /dev/null"};
   if (!program.http_proxy.empty()) all.push_back(cat("http_proxy=", program.http_proxy));
   if (!program.https_proxy.empty()) all.push_back(cat("https_proxy=", program.https_proxy));
   if (!program.no_proxy.empty()) all.push_back(cat("no_proxy=", program.no_proxy));
@@ -80,7 +100,7 @@ class SpawnPlan {
     sigfillset(&defaults);
     posix_spawnattr_setsigmask(&attributes_, &none);
     posix_spawnattr_setsigdefault(&attributes_, &defaults);
-    posix_spawnattr_setpgroup(&attributes_, 0);   // a group of its own: ending it ends git's helpers, too
+    posix_spawnattr_setpgroup(&attributes_, 0);  // a group of its own: ending it ends git's helpers, too
     posix_spawnattr_setflags(&attributes_,
                              POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
   }
@@ -91,7 +111,8 @@ class SpawnPlan {
   SpawnPlan(const SpawnPlan&) = delete;
   SpawnPlan& operator=(const SpawnPlan&) = delete;
 
-  pid_t start(const std::string& path, std::vector<std::string> arguments, std::vector<std::string> environment) {
+  pid_t start(const std::string& path, std::vector<std::string> arguments,
+              std::vector<std::string> environment) {
     pid_t child = -1;
     const int error = ::posix_spawn(&child, path.c_str(), &actions_, &attributes_, pointers(arguments).data(),
                                     pointers(environment).data());
@@ -168,15 +189,18 @@ GitOutcome run_git(const GitProgram& program, const std::string& directory, cons
   });
 
   GitOutcome outcome;
-  pollfd set[3] = {{out.read_end.get(), POLLIN, 0}, {err.read_end.get(), POLLIN, 0}, {woken.get(), POLLIN, 0}};
+  pollfd set[3] = {
+      {out.read_end.get(), POLLIN, 0}, {err.read_end.get(), POLLIN, 0}, {woken.get(), POLLIN, 0}};
   while (set[0].fd >= 0 || set[1].fd >= 0) {
     if (::poll(set, 3, -1) < 0) {
       if (errno == EINTR) continue;
       throw SystemError(errno, "poll");
     }
     if (stop.stop_requested()) throw Cancelled();
-    if (set[0].fd >= 0 && set[0].revents != 0 && !drain(set[0].fd, outcome.output, kOutputLimit, true)) set[0].fd = -1;
-    if (set[1].fd >= 0 && set[1].revents != 0 && !drain(set[1].fd, outcome.errors, kErrorLimit, false)) set[1].fd = -1;
+    if (set[0].fd >= 0 && set[0].revents != 0 && !drain(set[0].fd, outcome.output, kOutputLimit, true))
+      set[0].fd = -1;
+    if (set[1].fd >= 0 && set[1].revents != 0 && !drain(set[1].fd, outcome.errors, kErrorLimit, false))
+      set[1].fd = -1;
   }
   outcome.exit_code = child.wait();
   return outcome;

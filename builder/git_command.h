@@ -9,17 +9,17 @@ namespace imgbuild::builder {
 
 /// The external git, closed off from the user's and the repository's configuration (NET-22).
 struct GitProgram {
-  std::string path = "/usr/bin/git";                ///< absolute, resolved at start-up
-  std::string search_path = "/usr/local/bin:/usr/bin:/bin";   ///< PATH for git's own helpers
+  std::string path = "/usr/bin/git";                         ///< absolute, resolved at start-up
+  std::string search_path = "/usr/local/bin:/usr/bin:/bin";  ///< PATH for git's own helpers
   std::string http_proxy, https_proxy, no_proxy;
   std::string ca_file;
-  std::string ssh_socket;                           ///< agent for ssh remotes; empty: none
+  std::string ssh_socket;  ///< agent for ssh remotes; empty: none
 };
 
 struct GitOutcome {
-  int exit_code = 0;                                ///< 128 + n when signal n ended it
-  std::string output;                               ///< standard output, at most 16 MiB
-  std::string errors;                               ///< standard error, cut at 64 KiB
+  int exit_code = 0;   ///< 128 + n when signal n ended it
+  std::string output;  ///< standard output, at most 16 MiB
+  std::string errors;  ///< standard error, cut at 64 KiB
 };
 
 /// Settings for one call, passed through the environment so that secrets are on no command line.
@@ -28,8 +28,9 @@ struct GitSetting {
   std::string value;
 };
 
-/// Runs `git arguments…` in `directory` with `home` as HOME and nothing of our environment; ends it when `stop` is
-/// requested (Cancelled). Throws SystemError when it cannot be started, Error when it prints too much.
+/// Runs `git arguments…` in `directory` with `home` as HOME and nothing of our environment; ends it when
+/// `stop` is requested (Cancelled). Throws SystemError when it cannot be started, Error when it prints too
+/// much.
 GitOutcome run_git(const GitProgram& program, const std::string& directory, const std::string& home,
                    const std::vector<GitSetting>& settings, const std::vector<std::string>& arguments,
                    std::stop_token stop);

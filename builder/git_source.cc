@@ -1,10 +1,11 @@
 #include "builder/git_source.h"
 
-#include <algorithm>
-#include <cerrno>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 
 #include "base/error.h"
 #include "base/root_dir.h"
@@ -15,19 +16,22 @@ namespace imgbuild::builder {
 
 namespace {
 
-constexpr int kSubmoduleDepth = 4;      // NET-24
+constexpr int kSubmoduleDepth = 4;  // NET-24
 constexpr int kSubmoduleCount = 64;
 
 bool has_control(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
-bool is_hex(std::string_view text) { return text.find_first_not_of("0123456789abcdef") == std::string_view::npos; }
+bool is_hex(std::string_view text) {
+  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
 bool is_commit_id(std::string_view text) { return (text.size() == 40 || text.size() == 64) && is_hex(text); }
 
 /// `https://user:secret@host/…` split so that the secret is on no command line.
 struct Remote {
-  std::string url;         ///< without userinfo for http(s)
+  std::string url;  ///< without userinfo for http(s)
   std::string host;
   std::string user_info;
   bool is_web = false;
@@ -54,7 +58,9 @@ Remote split_remote(const std::string& text) {
 class Fetch {
  public:
   Fetch(const parser::GitReference& reference, const GitFetchOptions& options, std::stop_token stop)
-      : reference_(reference), options_(options), stop_(stop),
+      : reference_(reference),
+        options_(options),
+        stop_(stop),
         directory_(TempDir::create(options.work_directory, "git-")) {
     std::string text = reference.remote;
     if (text.starts_with("github.com/")) text = cat("https://", text);
@@ -80,8 +86,10 @@ class Fetch {
     must({"checkout", "-q", "--force", "--detach", commit_}, cat("checking out ", commit_));
     if (reference_.submodules.value_or(true)) update_submodules(repository_, "", 1);
     const std::string time = must({"show", "-s", "--format=%ct", commit_, "--"}, "reading the commit");
-    if (!keep_git_dir()) remove_git_dirs();
-    else must({"remote", "add", "--", "origin", remote_.url}, "naming the remote");
+    if (!keep_git_dir())
+      remove_git_dirs();
+    else
+      must({"remote", "add", "--", "origin", remote_.url}, "naming the remote");
     UniqueFd tree = open_tree();
     return {std::move(directory_), std::move(tree), commit_,
             static_cast<std::int64_t>(parse_decimal(trim(time)).value_or(0))};
@@ -103,7 +111,8 @@ class Fetch {
     if (value.empty()) return;
     if (has_control(value)) throw Error("the authorization for a git remote contains control characters");
     const auto end = std::min(remote_.url.find('/', remote_.url.find("://") + 3), remote_.url.size());
-    settings_.push_back({cat("http.", remote_.url.substr(0, end), "/.extraHeader"), cat("Authorization: ", value)});
+    settings_.push_back(
+        {cat("http.", remote_.url.substr(0, end), "/.extraHeader"), cat("Authorization: ", value)});
   }
 
   GitOutcome git_in(const std::string& directory, const std::vector<std::string>& arguments) {
@@ -140,12 +149,13 @@ class Fetch {
     for (const std::string_view line : split(outcome.output, '\n')) {
       if (!line.starts_with("ref: ") || !line.ends_with("\tHEAD")) continue;
       const std::string name(line.substr(5, line.size() - 10));
-      check_git_ref(name);   // chosen by the server, so as hostile as anything
+      check_git_ref(name);  // chosen by the server, so as hostile as anything
       return name;
     }
     if (outcome.output.find("\tHEAD") != std::string::npos) return "HEAD";
     throw Error(cat("error fetching default branch for repository ", printable(remote_.url),
-                    ": git stderr: the remote names none"), ExitCode::network);
+                    ": git stderr: the remote names none"),
+                ExitCode::network);
   }
 
   /// The full name of the wanted ref: exact, then branch, then tag.
@@ -183,7 +193,8 @@ class Fetch {
     GitOutcome outcome;
     if (!try_fetch(true, {commit}, outcome)) {
       // Not every server gives a commit that no ref names; then everything is fetched and searched.
-      const std::vector<std::string> all = {"+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"};
+      const std::vector<std::string> all = {"+refs/heads/*:refs/remotes/origin/*",
+                                            "+refs/tags/*:refs/tags/*"};
       if (!try_fetch(false, all, outcome)) {
         throw failure(cat("fetching ", commit, " from ", printable(remote_.url)), outcome);
       }
@@ -204,7 +215,7 @@ class Fetch {
   /// One level at a time, so that each `.gitmodules` is judged before git acts on it.
   void update_submodules(const std::string& directory, const std::string& prefix, int depth) {
     const RootDir root = RootDir::open(directory);
-    struct stat info{};
+    struct stat info {};
     if (::fstatat(root.fd(), ".gitmodules", &info, AT_SYMLINK_NOFOLLOW) != 0) return;
     if (!S_ISREG(info.st_mode)) throw Error(".gitmodules is not a regular file");
     const GitOutcome listed = git_in(directory, {"config", "-f", ".gitmodules", "-z", "--list"});
@@ -229,7 +240,7 @@ class Fetch {
     }
     for (const std::string& path : paths) {
       const UniqueFd there = root.open_in_root_if_exists(path, O_PATH | O_DIRECTORY);
-      if (!there) continue;   // listed, but no submodule of this commit
+      if (!there) continue;  // listed, but no submodule of this commit
       submodules_.push_back(cat(prefix, path));
       update_submodules(cat(directory, "/", path), cat(prefix, path, "/"), depth + 1);
     }
@@ -244,10 +255,11 @@ class Fetch {
 
   static std::string checked_path(const RootDir& root, const std::string& path) {
     const auto parts = split(path, '/');
-    const bool plain = !path.empty() && !path.starts_with('-') && !has_control(path) &&
-                       std::none_of(parts.begin(), parts.end(), [](std::string_view part) {
-                         return part.empty() || part == "." || part == ".." || equal_ignoring_case(part, ".git");
-                       });
+    const bool plain =
+        !path.empty() && !path.starts_with('-') && !has_control(path) &&
+        std::none_of(parts.begin(), parts.end(), [](std::string_view part) {
+          return part.empty() || part == "." || part == ".." || equal_ignoring_case(part, ".git");
+        });
     if (!plain) throw Error(cat("invalid path of a submodule: \"", printable(path), "\""));
     try {
       (void)root.open_beneath(path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
@@ -274,8 +286,9 @@ class Fetch {
     try {
       return root.open_beneath(reference_.subdir, O_PATH | O_DIRECTORY | O_NOFOLLOW);
     } catch (const SystemError& error) {
-      throw Error(cat("invalid subdir ", printable(reference_.subdir), ": ",
-                      error.error_number() == ENOENT ? "there is no such directory" : "it is no plain directory"));
+      throw Error(
+          cat("invalid subdir ", printable(reference_.subdir), ": ",
+              error.error_number() == ENOENT ? "there is no such directory" : "it is no plain directory"));
     }
   }
 
@@ -286,26 +299,31 @@ class Fetch {
   Remote remote_;
   std::string base_, repository_, home_;
   std::vector<GitSetting> settings_;
-  std::string object_;   ///< what the ref names: the commit, or an annotated tag
+  std::string object_;  ///< what the ref names: the commit, or an annotated tag
   std::string commit_;
   std::vector<std::string> submodules_;
 };
 
 }  // namespace
 
-GitCheckout fetch_git(const parser::GitReference& reference, const GitFetchOptions& options, std::stop_token stop) {
+GitCheckout fetch_git(const parser::GitReference& reference, const GitFetchOptions& options,
+                      std::stop_token stop) {
   return Fetch(reference, options, stop).run();
 }
 
 void check_git_remote(const std::string& remote) {
-  const auto refuse = [&](const char* why) { throw Error(cat("git remote \"", printable(remote), "\" ", why)); };
+  const auto refuse = [&](const char* why) {
+    throw Error(cat("git remote \"", printable(remote), "\" ", why));
+  };
   if (remote.empty() || has_control(remote) || remote.find(' ') != std::string::npos) refuse("is not usable");
   if (remote.starts_with('-')) refuse("starts with a dash");
-  if (remote.find("::") != std::string::npos && remote.find('[') == std::string::npos) refuse("names a helper program");
+  if (remote.find("::") != std::string::npos && remote.find('[') == std::string::npos)
+    refuse("names a helper program");
   const auto scheme = remote.find("://");
   if (scheme != std::string::npos) {
     const std::string name = remote.substr(0, scheme);
-    if (name != "https" && name != "http" && name != "ssh" && name != "git") refuse("has a scheme that is not allowed");
+    if (name != "https" && name != "http" && name != "ssh" && name != "git")
+      refuse("has a scheme that is not allowed");
   } else if (remote.find(':') == std::string::npos || remote.find('/') < remote.find(':')) {
     refuse("is a local path, which is not allowed");
   }
@@ -316,9 +334,10 @@ void check_git_remote(const std::string& remote) {
 void check_git_ref(const std::string& ref) {
   const bool odd = ref.empty() || ref.size() > 1024 || ref.starts_with('-') || ref.starts_with('/') ||
                    ref.ends_with('/') || ref.ends_with('.') || ref.ends_with(".lock") || has_control(ref) ||
-                   ref.find_first_of(" ~^:?*[\\") != std::string::npos || ref.find("..") != std::string::npos ||
-                   ref.find("@{") != std::string::npos || ref.find("//") != std::string::npos ||
-                   ref.find("/-") != std::string::npos || ref.find("/.") != std::string::npos;
+                   ref.find_first_of(" ~^:?*[\\") != std::string::npos ||
+                   ref.find("..") != std::string::npos || ref.find("@{") != std::string::npos ||
+                   ref.find("//") != std::string::npos || ref.find("/-") != std::string::npos ||
+                   ref.find("/.") != std::string::npos;
   if (odd) throw Error(cat("invalid git ref \"", printable(ref), "\""));
 }
 

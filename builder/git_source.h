@@ -16,9 +16,9 @@ namespace imgbuild::builder {
 
 struct GitFetchOptions {
   GitProgram program;
-  std::string work_directory;             ///< absolute; a private directory is made in it
+  std::string work_directory;  ///< absolute; a private directory is made in it
   bool keep_git_dir = false;
-  std::string checksum;                   ///< commit id or its beginning; empty: not checked (ADD-46)
+  std::string checksum;  ///< commit id or its beginning; empty: not checked (ADD-46)
   /// The Authorization value for an http(s) remote's host; empty: none (ADD-48).
   std::function<std::string(const std::string& host)> authorization;
 };
@@ -26,14 +26,15 @@ struct GitFetchOptions {
 /// A checkout in a private directory, removed with this object.
 struct GitCheckout {
   TempDir directory;
-  UniqueFd tree;                          ///< O_PATH of the repository's root or the wanted sub-directory
-  std::string commit;                     ///< full id
-  std::int64_t commit_time = 0;           ///< of the committer, seconds since 1970
+  UniqueFd tree;                 ///< O_PATH of the repository's root or the wanted sub-directory
+  std::string commit;            ///< full id
+  std::int64_t commit_time = 0;  ///< of the committer, seconds since 1970
 };
 
-/// Fetches one commit and checks it out (ADD-40…48, NET-22…25). What the tree holds is hostile: read it by descriptors
-/// and never through links. Throws Error with git's own words made safe, SystemError, Cancelled.
-GitCheckout fetch_git(const parser::GitReference& reference, const GitFetchOptions& options, std::stop_token stop);
+/// Fetches one commit and checks it out (ADD-40…48, NET-22…25). What the tree holds is hostile: read it by
+/// descriptors and never through links. Throws Error with git's own words made safe, SystemError, Cancelled.
+GitCheckout fetch_git(const parser::GitReference& reference, const GitFetchOptions& options,
+                      std::stop_token stop);
 
 /// Throws Error unless git may be given this remote (NET-23).
 void check_git_remote(const std::string& remote);

@@ -13,7 +13,12 @@ constexpr std::string_view kSuffix = " # buildkit";
 std::size_t utf8_length(std::string_view text, char32_t& code_point) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(0);
-  const std::size_t length = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
+  const std::size_t length = lead < 0x80   ? 1
+                             : lead < 0xC2 ? 0
+                             : lead < 0xE0 ? 2
+                             : lead < 0xF0 ? 3
+                             : lead < 0xF5 ? 4
+                                           : 0;
   if (length == 0 || length > text.size()) return 0;
   code_point = length == 1 ? lead : static_cast<char32_t>(lead & (0x7F >> length));
   for (std::size_t i = 1; i < length; ++i) {
@@ -35,7 +40,8 @@ std::string hex(char32_t value, std::size_t digits) {
 /// Blanks other than the space, controls and formatting marks are escaped; what remains is shown as it is.
 bool is_graphic(char32_t c) {
   if (c < 0x20 || (c >= 0x7F && c <= 0xA0) || c == 0xAD) return false;
-  if (c == 0x1680 || (c >= 0x2000 && c <= 0x200F) || (c >= 0x2028 && c <= 0x202F) || (c >= 0x205F && c <= 0x206F)) {
+  if (c == 0x1680 || (c >= 0x2000 && c <= 0x200F) || (c >= 0x2028 && c <= 0x202F) ||
+      (c >= 0x205F && c <= 0x206F)) {
     return false;
   }
   const bool private_use = (c >= 0xE000 && c <= 0xF8FF) || c >= 0xF0000;
@@ -46,14 +52,22 @@ bool is_graphic(char32_t c) {
 
 std::string escaped(char32_t c) {
   switch (c) {
-    case '\a': return "\\a";
-    case '\b': return "\\b";
-    case '\f': return "\\f";
-    case '\n': return "\\n";
-    case '\r': return "\\r";
-    case '\t': return "\\t";
-    case '\v': return "\\v";
-    default: break;
+    case '\a':
+      return "\\a";
+    case '\b':
+      return "\\b";
+    case '\f':
+      return "\\f";
+    case '\n':
+      return "\\n";
+    case '\r':
+      return "\\r";
+    case '\t':
+      return "\\t";
+    case '\v':
+      return "\\v";
+    default:
+      break;
   }
   if (c < 0x20 || c == 0x7F) return cat("\\x", hex(c, 2));
   return c < 0x10000 ? cat("\\u", hex(c, 4)) : cat("\\U", hex(c, 8));
@@ -98,7 +112,8 @@ std::string history_of_copy(const CopyOp& op, const std::string& destination) {
   return cat(out, " ", destination, kSuffix);
 }
 
-std::string history_of_pairs(std::string_view keyword, const std::vector<std::pair<std::string, std::string>>& pairs) {
+std::string history_of_pairs(std::string_view keyword,
+                             const std::vector<std::pair<std::string, std::string>>& pairs) {
   std::string out(keyword);
   for (const auto& [key, value] : pairs) out += cat(" ", key, "=", value);
   return out;
@@ -115,10 +130,12 @@ std::string history_of_list(std::string_view keyword, const std::vector<std::str
 }
 
 std::string history_of_healthcheck(const oci::Healthcheck& check) {
-  return cat("HEALTHCHECK {Test:[", join(check.test, " "), "] Interval:", parser::format_go_duration(check.interval_ns),
+  return cat("HEALTHCHECK {Test:[", join(check.test, " "),
+             "] Interval:", parser::format_go_duration(check.interval_ns),
              " Timeout:", parser::format_go_duration(check.timeout_ns),
              " StartPeriod:", parser::format_go_duration(check.start_period_ns),
-             " StartInterval:", parser::format_go_duration(check.start_interval_ns), " Retries:", check.retries, "}");
+             " StartInterval:", parser::format_go_duration(check.start_interval_ns),
+             " Retries:", check.retries, "}");
 }
 
 oci::HistoryEntry history_entry(std::string created_by, bool empty_layer) {

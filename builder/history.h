@@ -22,7 +22,8 @@ std::string history_of_run(const std::vector<std::pair<std::string, std::string>
 /// COPY and ADD; `destination` as written after expansion.
 std::string history_of_copy(const CopyOp& op, const std::string& destination);
 /// `ENV a=1 b=2`, `LABEL …`.
-std::string history_of_pairs(std::string_view keyword, const std::vector<std::pair<std::string, std::string>>& pairs);
+std::string history_of_pairs(std::string_view keyword,
+                             const std::vector<std::pair<std::string, std::string>>& pairs);
 /// `CMD ["a" "b c"]`.
 std::string history_of_command(std::string_view keyword, const std::vector<std::string>& words);
 /// `EXPOSE [80/tcp 81/udp]`.

@@ -31,12 +31,12 @@ struct Host {
   CacheMounts& cache_mounts;
   RemoteFetcher& remote;
   ThreadPool& pool;
-  Snapshotter* snapshots = nullptr;      ///< none where RUN cannot be had
+  Snapshotter* snapshots = nullptr;  ///< none where RUN cannot be had
   Sandbox* sandbox = nullptr;
-  std::string run_refusal;               ///< why there is no sandbox, for the error of a RUN
-  std::vector<std::string> run_advice;   ///< what to do about that
-  int store_root = -1;                   ///< the store's directory, for work areas
-  std::string resolv_conf;               ///< content for /etc/resolv.conf in the sandbox
+  std::string run_refusal;              ///< why there is no sandbox, for the error of a RUN
+  std::vector<std::string> run_advice;  ///< what to do about that
+  int store_root = -1;                  ///< the store's directory, for work areas
+  std::string resolv_conf;              ///< content for /etc/resolv.conf in the sandbox
   std::function<Timestamp()> clock;
 };
 

@@ -1,9 +1,10 @@
 #include "builder/http_source.h"
 
+#include <openssl/evp.h>
+
 #include <algorithm>
 #include <memory>
 #include <mutex>
-#include <openssl/evp.h>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -25,7 +26,8 @@ class ChecksumCheck {
   explicit ChecksumCheck(const std::string& wanted) : wanted_(wanted) {
     if (wanted.empty()) return;
     const auto colon = wanted.find(':');
-    if (colon == std::string::npos) throw Error(cat("invalid checksum digest format: \"", printable(wanted), "\""));
+    if (colon == std::string::npos)
+      throw Error(cat("invalid checksum digest format: \"", printable(wanted), "\""));
     algorithm_ = wanted.substr(0, colon);
     const EVP_MD* kind = algorithm_ == "sha256"   ? EVP_sha256()
                          : algorithm_ == "sha384" ? EVP_sha384()
@@ -94,8 +96,8 @@ int hex_value(char c) {
 std::string decode(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool escape = text[i] == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 &&
-                        hex_value(text[i + 2]) >= 0;
+    const bool escape =
+        text[i] == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0;
     if (!escape) {
       out += text[i];
       continue;
@@ -110,7 +112,8 @@ oci::HttpRequest request_for(const std::string& url, const HttpFetchOptions& opt
   oci::HttpRequest request{.url = url, .authorization = options.authorization};
   request.body_limit = options.size_limit;
   request.global_addresses_only = options.global_addresses_only;
-  request.decode_content = false;   // the file as the server keeps it: published checksums are those of a .tgz itself
+  request.decode_content =
+      false;  // the file as the server keeps it: published checksums are those of a .tgz itself
   return request;
 }
 
@@ -128,15 +131,17 @@ oci::HttpResponse send_with_retries(oci::HttpClient& http, const oci::HttpReques
 /// One GET into a spool, unless the server says that `known` is still right.
 struct Download {
   oci::HttpResponse response;
-  std::unique_ptr<SpoolSink> content;   ///< none: not modified
+  std::unique_ptr<SpoolSink> content;  ///< none: not modified
 };
 
 Download download(oci::HttpClient& http, const std::string& url, const HttpFetchOptions& options,
                   const std::optional<HttpMemoEntry>& known, std::stop_token stop) {
   Download result;
   oci::HttpRequest request = request_for(url, options);
-  if (known && !known->etag.empty()) request.headers.add("If-None-Match", known->etag);
-  else if (known && !known->last_modified.empty()) request.headers.add("If-Modified-Since", known->last_modified);
+  if (known && !known->etag.empty())
+    request.headers.add("If-None-Match", known->etag);
+  else if (known && !known->last_modified.empty())
+    request.headers.add("If-Modified-Since", known->last_modified);
   request.sink_for = [&](const oci::HttpResponse& response) -> Sink* {
     if (response.status != 200) return nullptr;
     result.content = std::make_unique<SpoolSink>(options.spool_directory, options.checksum);
@@ -145,8 +150,8 @@ Download download(oci::HttpClient& http, const std::string& url, const HttpFetch
   result.response = send_with_retries(http, request, options.attempts, stop);
   if (result.response.status == 304 && known) return result;
   if (result.response.status != 200) {
-    throw RegistryError(cat("invalid response status ", result.response.status, " from ",
-                            oci::HttpUrl::parse(url).safe()));
+    throw RegistryError(
+        cat("invalid response status ", result.response.status, " from ", oci::HttpUrl::parse(url).safe()));
   }
   return result;
 }
@@ -202,10 +207,11 @@ std::string file_name_of_url(std::string_view url) {
 
 FetchedFile fetch_http(oci::HttpClient& http, const std::string& url, const HttpFetchOptions& options,
                        std::stop_token stop) {
-  (void)ChecksumCheck(options.checksum);   // wrong ones are refused before anything is asked for
+  (void)ChecksumCheck(options.checksum);  // wrong ones are refused before anything is asked for
   FetchedFile file{.name = file_name_of_url(url), .digest = sha256("")};
   // With a checksum the bytes decide; a memo could only repeat what a server once claimed.
-  const auto known = options.memo != nullptr && options.checksum.empty() ? options.memo->find(url) : std::nullopt;
+  const auto known =
+      options.memo != nullptr && options.checksum.empty() ? options.memo->find(url) : std::nullopt;
   Download got = download(http, url, options, known, stop);
   if (!got.content && known && got.response.status == 304) {
     file.last_modified = known->last_modified;

@@ -10,9 +10,11 @@ namespace imgbuild::builder {
 
 namespace {
 
-/// A base without history cannot be told apart from the layers put on it, so the whole image does without (IMG-35).
+/// A base without history cannot be told apart from the layers put on it, so the whole image does without
+/// (IMG-35).
 bool history_fits(const std::vector<oci::HistoryEntry>& history, std::size_t layers) {
-  const auto with_layer = std::count_if(history.begin(), history.end(), [](const auto& e) { return !e.empty_layer; });
+  const auto with_layer =
+      std::count_if(history.begin(), history.end(), [](const auto& e) { return !e.empty_layer; });
   return static_cast<std::size_t>(with_layer) == layers;
 }
 
@@ -22,13 +24,15 @@ bool has_later_time(const oci::LayerIndex& index, std::int64_t epoch) {
   });
 }
 
-/// The same entries in the same order with clamped times. Contents go through a spool: a layer is read in one direction
-/// and written in the same, but entries must be known before they are written.
-oci::WrittenLayer rewrite_layer(const oci::LayerBlob& layer, std::int64_t epoch, const Compression& how, Host& host) {
+/// The same entries in the same order with clamped times. Contents go through a spool: a layer is read in one
+/// direction and written in the same, but entries must be known before they are written.
+oci::WrittenLayer rewrite_layer(const oci::LayerBlob& layer, std::int64_t epoch, const Compression& how,
+                                Host& host) {
   Spool spool(host.store_root);
   std::vector<oci::PendingEntry> entries;
   const auto tar = oci::open_layer(host.blobs, layer);
-  oci::read_layer(*tar, [&](const oci::LayerEntry& entry, oci::Placement, oci::TarReader& content, const oci::TarMember&) {
+  oci::read_layer(*tar, [&](const oci::LayerEntry& entry, oci::Placement, oci::TarReader& content,
+                            const oci::TarMember&) {
     oci::PendingEntry pending{entry, {}};
     if (entry.kind == oci::LayerEntry::Kind::node && entry.attributes.type == oci::FileType::regular &&
         entry.attributes.size > 0) {

@@ -10,12 +10,12 @@
 
 namespace imgbuild::builder {
 
-/// Makes the image of the target stage: config with diff IDs, history and time, then the manifest; both are stored.
-/// A pure function of its inputs, so that an unchanged build gives the same digest (IMG-36, REP-6).
+/// Makes the image of the target stage: config with diff IDs, history and time, then the manifest; both are
+/// stored. A pure function of its inputs, so that an unchanged build gives the same digest (IMG-36, REP-6).
 oci::Image assemble_image(const Plan& plan, const StageResult& target, oci::BlobStore& blobs);
 
-/// `snapshot` with every layer this build may have taken from a build without the epoch rewritten, so that no time in it
-/// is later than `epoch` (REP-3, SDE-5). Layers of the base stay as they are.
+/// `snapshot` with every layer this build may have taken from a build without the epoch rewritten, so that no
+/// time in it is later than `epoch` (REP-3, SDE-5). Layers of the base stay as they are.
 Snapshot clamp_layers(const Snapshot& snapshot, std::int64_t epoch, const Compression& how, Host& host);
 
 }  // namespace imgbuild::builder

@@ -14,11 +14,13 @@ namespace imgbuild::builder {
 class ImageSource {
  public:
   virtual ~ImageSource() = default;
-  /// The image `name` means for `platform`. Its manifest and config are in the blob store afterwards, its layers need
-  /// not be. `exact_platform`: no fallback to another architecture (IMG-44). Throws RegistryError when it cannot be had.
-  virtual oci::Image resolve(const oci::Reference& name, const oci::Platform& platform, bool exact_platform) = 0;
-  /// Makes sure that the blobs of `layers` are in the store. Only layers of images this source resolved, or of the
-  /// store itself, can be had.
+  /// The image `name` means for `platform`. Its manifest and config are in the blob store afterwards, its
+  /// layers need not be. `exact_platform`: no fallback to another architecture (IMG-44). Throws RegistryError
+  /// when it cannot be had.
+  virtual oci::Image resolve(const oci::Reference& name, const oci::Platform& platform,
+                             bool exact_platform) = 0;
+  /// Makes sure that the blobs of `layers` are in the store. Only layers of images this source resolved, or
+  /// of the store itself, can be had.
   virtual void fetch(const std::vector<oci::LayerBlob>& layers) = 0;
 };
 

@@ -14,35 +14,64 @@ using launch::Stage;
 
 std::string_view stage_name(Stage stage) {
   switch (stage) {
-    case Stage::none: break;
-    case Stage::receive: return "connect";
-    case Stage::clone: return "create namespaces for";
-    case Stage::propagation: return "make mounts private below";
-    case Stage::attach_root: return "attach the root file system at";
-    case Stage::proc: return "mount";
-    case Stage::sys: return "mount";
-    case Stage::dev: return "set up /dev:";
-    case Stage::dev_pts: return "mount devpts at /dev/";
-    case Stage::dev_shm: return "mount tmpfs at /dev/";
-    case Stage::device: return "make /dev/";
-    case Stage::context: return "attach the sandbox's own files";
-    case Stage::mount_target: return "find the mount point";
-    case Stage::mount: return "mount at";
-    case Stage::pivot_root: return "change the root to";
-    case Stage::detach_old_root: return "detach the old root from";
-    case Stage::read_only_paths: return "make read-only: /proc/";
-    case Stage::mask_paths: return "cover";
-    case Stage::hostname: return "set the host name";
-    case Stage::network: return "bring up the network device";
-    case Stage::session: return "start a session";
-    case Stage::seccomp: return "load the system call filter";
-    case Stage::capabilities: return "set capabilities";
-    case Stage::limits: return "set the limit";
-    case Stage::identity: return "change to the step's";
-    case Stage::working_dir: return "enter the working directory";
-    case Stage::working_dir_outside: return "enter the working directory";
-    case Stage::execute: return "execute";
-    case Stage::launcher_gone: return "reach the launcher";
+    case Stage::none:
+      break;
+    case Stage::receive:
+      return "connect";
+    case Stage::clone:
+      return "create namespaces for";
+    case Stage::propagation:
+      return "make mounts private below";
+    case Stage::attach_root:
+      return "attach the root file system at";
+    case Stage::proc:
+      return "mount";
+    case Stage::sys:
+      return "mount";
+    case Stage::dev:
+      return "set up /dev:";
+    case Stage::dev_pts:
+      return "mount devpts at /dev/";
+    case Stage::dev_shm:
+      return "mount tmpfs at /dev/";
+    case Stage::device:
+      return "make /dev/";
+    case Stage::context:
+      return "attach the sandbox's own files";
+    case Stage::mount_target:
+      return "find the mount point";
+    case Stage::mount:
+      return "mount at";
+    case Stage::pivot_root:
+      return "change the root to";
+    case Stage::detach_old_root:
+      return "detach the old root from";
+    case Stage::read_only_paths:
+      return "make read-only: /proc/";
+    case Stage::mask_paths:
+      return "cover";
+    case Stage::hostname:
+      return "set the host name";
+    case Stage::network:
+      return "bring up the network device";
+    case Stage::session:
+      return "start a session";
+    case Stage::seccomp:
+      return "load the system call filter";
+    case Stage::capabilities:
+      return "set capabilities";
+    case Stage::limits:
+      return "set the limit";
+    case Stage::identity:
+      return "change to the step's";
+    case Stage::working_dir:
+      return "enter the working directory";
+    case Stage::working_dir_outside:
+      return "enter the working directory";
+    case Stage::execute:
+      return "execute";
+    case Stage::launcher_gone:
+      return "reach the launcher";
   }
   return "set up the sandbox";
 }
@@ -66,11 +95,14 @@ int explain_failure(const launch::Failure& failure, const SandboxSpec& spec,
     throw Error(cat("working directory ", printable(failure.path), " is outside of the root file system"));
   SystemError error(failure.error_number, stage_name(failure.stage), printable(failure.path));
   if (failure.stage == Stage::proc && failure.error_number == EPERM)
-    error.add_note("/proc is partly hidden here, as in containers; Docker: --security-opt systempaths=unconfined");
+    error.add_note(
+        "/proc is partly hidden here, as in containers; Docker: --security-opt systempaths=unconfined");
   if (failure.stage == Stage::limits && failure.error_number == EPERM)
-    error.add_note("only root outside of user namespaces may raise a limit above the one imgbuild was started with");
+    error.add_note(
+        "only root outside of user namespaces may raise a limit above the one imgbuild was started with");
   if (failure.stage == Stage::identity && failure.error_number == EINVAL)
-    error.add_note(cat("user ", spec.uid, " or group ", spec.gid, " is beyond the ids of this user namespace: see /etc/subuid"));
+    error.add_note(cat("user ", spec.uid, " or group ", spec.gid,
+                       " is beyond the ids of this user namespace: see /etc/subuid"));
   throw error;
 }
 

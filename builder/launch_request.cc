@@ -25,16 +25,23 @@ std::vector<std::string> program_candidates(const std::string& command, const st
     if (entry.starts_with("PATH=")) path = std::string_view(entry).substr(5);
   std::vector<std::string> out;
   if (command.empty()) return out;
-  for (const auto dir : split(path, ':')) out.push_back(dir.empty() ? cat("./", command) : cat(dir, "/", command));
+  for (const auto dir : split(path, ':'))
+    out.push_back(dir.empty() ? cat("./", command) : cat(dir, "/", command));
   return out;
 }
 
 std::uint32_t ulimit_resource(const std::string& name) {
-  static constexpr struct { std::string_view name; std::uint32_t resource; } kKnown[] = {
-      {"core", RLIMIT_CORE}, {"cpu", RLIMIT_CPU}, {"data", RLIMIT_DATA}, {"fsize", RLIMIT_FSIZE}, {"locks", RLIMIT_LOCKS},
-      {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE}, {"nofile", RLIMIT_NOFILE},
-      {"nproc", RLIMIT_NPROC}, {"rss", RLIMIT_RSS}, {"rtprio", RLIMIT_RTPRIO}, {"rttime", RLIMIT_RTTIME},
-      {"sigpending", RLIMIT_SIGPENDING}, {"stack", RLIMIT_STACK}};
+  static constexpr struct {
+    std::string_view name;
+    std::uint32_t resource;
+  } kKnown[] = {{"core", RLIMIT_CORE},         {"cpu", RLIMIT_CPU},
+                {"data", RLIMIT_DATA},         {"fsize", RLIMIT_FSIZE},
+                {"locks", RLIMIT_LOCKS},       {"memlock", RLIMIT_MEMLOCK},
+                {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE},
+                {"nofile", RLIMIT_NOFILE},     {"nproc", RLIMIT_NPROC},
+                {"rss", RLIMIT_RSS},           {"rtprio", RLIMIT_RTPRIO},
+                {"rttime", RLIMIT_RTTIME},     {"sigpending", RLIMIT_SIGPENDING},
+                {"stack", RLIMIT_STACK}};
   for (const auto& known : kKnown)
     if (known.name == name) return known.resource;
   throw Error(cat("invalid ulimit type: ", printable(name)));
@@ -45,7 +52,8 @@ LaunchRequestBuilder::LaunchRequestBuilder() : bytes_(sizeof(launch::LaunchReque
 std::uint32_t LaunchRequestBuilder::add_string(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) throw Error(cat("a NUL byte in ", printable(text)));
   const std::size_t offset = bytes_.size();
-  if (offset + text.size() >= (std::size_t{1} << 31)) throw Error("the command and its environment are too large");
+  if (offset + text.size() >= (std::size_t{1} << 31))
+    throw Error("the command and its environment are too large");
   bytes_ += text;
   bytes_ += '\0';
   return static_cast<std::uint32_t>(offset);
@@ -67,7 +75,8 @@ void LaunchRequestBuilder::set_command(const SandboxSpec& spec) {
   programs_ = add_strings(program_candidates(spec.argv.front(), spec.env));
   for (const Ulimit& limit : spec.ulimits) {
     if (limit.soft > limit.hard)
-      throw Error(cat("ulimit ", printable(limit.name), ": the soft limit ", limit.soft, " is above the hard limit ", limit.hard));
+      throw Error(cat("ulimit ", printable(limit.name), ": the soft limit ", limit.soft,
+                      " is above the hard limit ", limit.hard));
     limits_.push_back({ulimit_resource(limit.name), add_string(limit.name), limit.soft, limit.hard});
   }
   request_.hostname = add_string(spec.hostname);
@@ -80,8 +89,10 @@ void LaunchRequestBuilder::set_command(const SandboxSpec& spec) {
 template <typename Items>
 launch::Range LaunchRequestBuilder::append(const Items& items) {
   bytes_.resize((bytes_.size() + 7) / 8 * 8, '\0');
-  const launch::Range range{static_cast<std::uint32_t>(bytes_.size()), static_cast<std::uint32_t>(items.size())};
-  if (!items.empty()) bytes_.append(reinterpret_cast<const char*>(items.data()), items.size() * sizeof *items.data());
+  const launch::Range range{static_cast<std::uint32_t>(bytes_.size()),
+                            static_cast<std::uint32_t>(items.size())};
+  if (!items.empty())
+    bytes_.append(reinterpret_cast<const char*>(items.data()), items.size() * sizeof *items.data());
   return range;
 }
 

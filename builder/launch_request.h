@@ -44,7 +44,8 @@ class LaunchRequestBuilder {
 /// The RLIMIT_* number of a limit by Docker's name. Throws Error for a name that is none.
 std::uint32_t ulimit_resource(const std::string& name);
 
-/// The files to try for `command`, in order: itself when it has a slash, else one for each directory of PATH in `env`.
+/// The files to try for `command`, in order: itself when it has a slash, else one for each directory of PATH
+/// in `env`.
 std::vector<std::string> program_candidates(const std::string& command, const std::vector<std::string>& env);
 
 }  // namespace imgbuild::builder

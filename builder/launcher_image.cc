@@ -17,13 +17,14 @@ asm(".section .rodata\n"
     ".balign 16\n"
     ".global imgbuild_launcher_begin\n"
     "imgbuild_launcher_begin:\n"
-    ".incbin \"" IMGBUILD_LAUNCHER_FILE "\"\n"
+    ".incbin \"" IMGBUILD_LAUNCHER_FILE
+    "\"\n"
     ".global imgbuild_launcher_end\n"
     "imgbuild_launcher_end:\n"
     ".byte 0\n"
     ".previous\n");
 
-extern "C" const char imgbuild_launcher_begin[];   // NOLINT: names of the assembler section above
+extern "C" const char imgbuild_launcher_begin[];  // NOLINT: names of the assembler section above
 extern "C" const char imgbuild_launcher_end[];
 
 namespace imgbuild::builder {
@@ -35,7 +36,7 @@ std::string_view launcher_image() noexcept {
 UniqueFd make_launcher_file() {
   constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
   UniqueFd file(::memfd_create("imgbuild-launcher", kFlags | MFD_EXEC));
-  if (!file && errno == EINVAL) file.reset(::memfd_create("imgbuild-launcher", kFlags));   // before 6.3
+  if (!file && errno == EINVAL) file.reset(::memfd_create("imgbuild-launcher", kFlags));  // before 6.3
   if (!file) {
     SystemError error(errno, "create a program in memory");
     error.add_note("the setting vm.memfd_noexec must not be 2");

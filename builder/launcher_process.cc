@@ -39,7 +39,8 @@ struct SpawnPlan {
 
 LauncherProcess::LauncherProcess() {
   int pair[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) throw SystemError(errno, "create", "a socket");
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    throw SystemError(errno, "create", "a socket");
   control_.reset(pair[0]);
   // Above the number it gets in the launcher, so that dup2 always makes a copy without close-on-exec.
   const UniqueFd theirs(::fcntl(pair[1], F_DUPFD_CLOEXEC, 16));
@@ -49,7 +50,8 @@ LauncherProcess::LauncherProcess() {
   if (!theirs || !program) throw SystemError(errno, "duplicate", "a descriptor");
 
   SpawnPlan plan;
-  for (int fd = 0; fd < 3; ++fd) ::posix_spawn_file_actions_addopen(&plan.actions, fd, "/dev/null", O_RDWR, 0);
+  for (int fd = 0; fd < 3; ++fd)
+    ::posix_spawn_file_actions_addopen(&plan.actions, fd, "/dev/null", O_RDWR, 0);
   ::posix_spawn_file_actions_adddup2(&plan.actions, theirs.get(), launch::kControlFd);
   sigset_t every, none;
   ::sigfillset(&every);
@@ -57,8 +59,8 @@ LauncherProcess::LauncherProcess() {
   ::posix_spawnattr_setsigdefault(&plan.attributes, &every);
   ::posix_spawnattr_setsigmask(&plan.attributes, &none);
   // A session of its own: Ctrl-C on the terminal is for the builder alone, which then stops what runs.
-  ::posix_spawnattr_setflags(&plan.attributes,
-                             POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | static_cast<short>(POSIX_SPAWN_SETSID));
+  ::posix_spawnattr_setflags(&plan.attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK |
+                                                   static_cast<short>(POSIX_SPAWN_SETSID));
   char name[] = "imgbuild-launcher";
   char* argv[] = {name, nullptr};
   char* env[] = {nullptr};
@@ -68,7 +70,7 @@ LauncherProcess::LauncherProcess() {
 }
 
 LauncherProcess::~LauncherProcess() {
-  control_.reset();   // the launcher leaves at the end of its input, and its children die with it
+  control_.reset();  // the launcher leaves at the end of its input, and its children die with it
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
   }
 }

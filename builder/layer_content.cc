@@ -15,7 +15,8 @@ constexpr std::uint64_t kMaxFileInMemory = std::uint64_t{64} << 20;
 /// Extracts through the snapshotter, but only when somebody asks for the first byte.
 class ExtractedContent final : public ContentProvider {
  public:
-  ExtractedContent(Host& host, std::vector<oci::LayerBlob> layers) : host_(host), layers_(std::move(layers)) {}
+  ExtractedContent(Host& host, std::vector<oci::LayerBlob> layers)
+      : host_(host), layers_(std::move(layers)) {}
 
   oci::ContentOpener open(const oci::ContentOrigin& origin) override {
     std::call_once(opened_, [this] {
@@ -52,7 +53,8 @@ class BlobContent final : public ContentProvider {
   std::string read_layer_file(const oci::LayerBlob& layer, const std::string& wanted) const {
     std::string found;
     const auto tar = oci::open_layer(host_.blobs, layer);
-    oci::read_layer(*tar, [&](const oci::LayerEntry& entry, oci::Placement, oci::TarReader& content, const oci::TarMember&) {
+    oci::read_layer(*tar, [&](const oci::LayerEntry& entry, oci::Placement, oci::TarReader& content,
+                              const oci::TarMember&) {
       if (entry.path != wanted) return;
       if (entry.attributes.size > kMaxFileInMemory) {
         throw Error(cat(printable(wanted), " is too large to be read out of a packed layer"));

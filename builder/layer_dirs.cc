@@ -22,15 +22,16 @@ UniqueFd open_store_dir(int store_root, const char* name) {
 }
 
 bool same_file(int dir, const std::string& name, int fd) {
-  struct stat by_name {}, by_fd {};
+  struct stat by_name {
+  }, by_fd{};
   return ::fstatat(dir, name.c_str(), &by_name, AT_SYMLINK_NOFOLLOW) == 0 && ::fstat(fd, &by_fd) == 0 &&
          by_name.st_ino == by_fd.st_ino && by_name.st_dev == by_fd.st_dev;
 }
 
 }  // namespace
 
-LayerDirStore::LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
-                             const Options& options)
+LayerDirStore::LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
+                             const WorkArea& work, const Options& options)
     : blobs_(blobs),
       indexes_(indexes),
       work_(work),
@@ -39,8 +40,9 @@ LayerDirStore::LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes
       locks_(open_store_dir(store_root, "locks")) {}
 
 std::string LayerDirStore::meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id) const {
-  const std::string text = cat("imgbuild layer directory 1\nchain ", chain.value.str(), "\ndiff_id ", diff_id.value.str(), "\nflavour ",
-                               options_.flavour == oci::OverlayFlavour::trusted ? "trusted" : "user", "\n");
+  const std::string text =
+      cat("imgbuild layer directory 1\nchain ", chain.value.str(), "\ndiff_id ", diff_id.value.str(),
+          "\nflavour ", options_.flavour == oci::OverlayFlavour::trusted ? "trusted" : "user", "\n");
   return cat(text, "end ", sha256(text).hex(), "\n");
 }
 
@@ -48,7 +50,8 @@ FileLock LayerDirStore::lock(const oci::ChainId& chain) const {
   return FileLock::acquire(locks_.get(), cat("layer-", chain.value.hex()), FileLock::Kind::exclusive);
 }
 
-std::shared_ptr<const LayerDir> LayerDirStore::open_valid(const oci::ChainId& chain, const oci::DiffId& diff_id) const {
+std::shared_ptr<const LayerDir> LayerDirStore::open_valid(const oci::ChainId& chain,
+                                                          const oci::DiffId& diff_id) const {
   const std::string name = chain.value.hex();
   const UniqueFd dir = open_at_if_exists(layers_.get(), name, O_RDONLY | O_DIRECTORY);
   if (!dir || !open_at_if_exists(dir.get(), "meta", O_RDONLY)) return nullptr;
@@ -70,11 +73,13 @@ std::shared_ptr<const LayerDir> LayerDirStore::find(const oci::ChainId& chain, c
   return dir;
 }
 
-void LayerDirStore::extract(const std::vector<oci::LayerBlob>& layers, std::size_t index, const oci::ChainId& chain) {
+void LayerDirStore::extract(const std::vector<oci::LayerBlob>& layers, std::size_t index,
+                            const oci::ChainId& chain) {
   TempDir dir = work_.make_dir("x");
   ensure_dir_at(dir.fd(), "fs", 0755);
   const UniqueFd fs = open_at(dir.fd(), "fs", O_RDONLY | O_DIRECTORY);
-  const std::vector<oci::LayerBlob> below(layers.begin(), layers.begin() + static_cast<std::ptrdiff_t>(index));
+  const std::vector<oci::LayerBlob> below(layers.begin(),
+                                          layers.begin() + static_cast<std::ptrdiff_t>(index));
   oci::ApplyOptions options;
   options.flavour = options_.flavour;
   options.make_devices = options_.make_devices;
@@ -91,12 +96,13 @@ std::vector<std::shared_ptr<const LayerDir>> LayerDirStore::open(const std::vect
     auto dir = find(*chain, layers[i].diff_id);
     if (!dir) {
       const FileLock working = lock(*chain);
-      dir = find(*chain, layers[i].diff_id);   // another one may have been faster
+      dir = find(*chain, layers[i].diff_id);  // another one may have been faster
       if (!dir) {
         extract(layers, i, *chain);
         dir = find(*chain, layers[i].diff_id);
       }
-      if (!dir) throw Error(cat("the extracted layer ", chain->value.short_hex(), " disappeared from the store"));
+      if (!dir)
+        throw Error(cat("the extracted layer ", chain->value.short_hex(), " disappeared from the store"));
     }
     out.push_back(std::move(dir));
   }
@@ -109,7 +115,8 @@ void LayerDirStore::publish_locked(TempDir dir, const oci::ChainId& chain, const
   const std::string name = chain.value.hex();
   // What is there is not valid, or find() would have taken it.
   remove_tree_at(layers_.get(), name);
-  if (::renameat(dir.parent_fd(), dir.name().c_str(), layers_.get(), name.c_str()) != 0) throw SystemError(errno, "rename", name);
+  if (::renameat(dir.parent_fd(), dir.name().c_str(), layers_.get(), name.c_str()) != 0)
+    throw SystemError(errno, "rename", name);
   dir.release();
 }
 

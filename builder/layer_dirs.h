@@ -14,30 +14,32 @@
 
 namespace imgbuild::builder {
 
-/// One extracted layer, open. Holds a shared lock on its `meta`: whoever removes layers takes that lock exclusively
-/// before and so never takes one away that is in use (STO-22).
+/// One extracted layer, open. Holds a shared lock on its `meta`: whoever removes layers takes that lock
+/// exclusively before and so never takes one away that is in use (STO-22).
 struct LayerDir {
   oci::DiffId diff_id;
   UniqueFd fs;
   FileLock lease;
 };
 
-/// `layers/<chain ID>/{fs,meta}` of the store: layers extracted as lower directories of an overlay (OVL-11). Such a
-/// directory is complete and never changes from the moment it has its name (STO-5, OVL-53); one without a valid `meta`,
-/// or of the other flavour, counts as not there and is replaced. Thread-safe, and several processes may share it.
+/// `layers/<chain ID>/{fs,meta}` of the store: layers extracted as lower directories of an overlay (OVL-11).
+/// Such a directory is complete and never changes from the moment it has its name (STO-5, OVL-53); one
+/// without a valid `meta`, or of the other flavour, counts as not there and is replaced. Thread-safe, and
+/// several processes may share it.
 class LayerDirStore {
  public:
   struct Options {
     oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
     bool make_devices = true;
   };
-  LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work, const Options& options);
+  LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
+                const Options& options);
 
   /// The layers, base first; missing ones are extracted from their blobs.
   std::vector<std::shared_ptr<const LayerDir>> open(const std::vector<oci::LayerBlob>& layers);
 
-  /// Gives the directory `fs` in `dir` its name as the layer `chain`; `dir` belongs to it then. Content when the layer
-  /// is there already.
+  /// Gives the directory `fs` in `dir` its name as the layer `chain`; `dir` belongs to it then. Content when
+  /// the layer is there already.
   void publish(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
 
  private:
@@ -54,7 +56,7 @@ class LayerDirStore {
   const Options options_;
   UniqueFd layers_, locks_;
   std::mutex mutex_;
-  std::unordered_map<Digest, std::weak_ptr<const LayerDir>> open_;   // by chain ID
+  std::unordered_map<Digest, std::weak_ptr<const LayerDir>> open_;  // by chain ID
 };
 
 }  // namespace imgbuild::builder

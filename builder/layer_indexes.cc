@@ -18,7 +18,8 @@ constexpr std::uint64_t kMaxIndexSize = std::uint64_t{4} << 30;
 
 }  // namespace
 
-LayerIndexes::LayerIndexes(int store_root, oci::BlobStore& blobs, std::function<void(const oci::LayerBlob&)> fetch)
+LayerIndexes::LayerIndexes(int store_root, oci::BlobStore& blobs,
+                           std::function<void(const oci::LayerBlob&)> fetch)
     : blobs_(blobs), fetch_(std::move(fetch)) {
   ensure_dir_at(store_root, "indexes", 0700);
   dir_ = open_at(store_root, "indexes", O_RDONLY | O_DIRECTORY);

@@ -14,8 +14,8 @@
 
 namespace imgbuild::builder {
 
-/// The indexes of stored layers, by diff ID, in memory and under `indexes/` of the store, and the merged trees they
-/// make. An index that is missing is made by reading the layer's blob once. Thread-safe.
+/// The indexes of stored layers, by diff ID, in memory and under `indexes/` of the store, and the merged
+/// trees they make. An index that is missing is made by reading the layer's blob once. Thread-safe.
 class LayerIndexes {
  public:
   /// `fetch` makes sure that the blob of a layer is in `blobs` (it may come from a registry).
@@ -35,7 +35,7 @@ class LayerIndexes {
   std::function<void(const oci::LayerBlob&)> fetch_;
   std::mutex mutex_;
   std::unordered_map<Digest, std::shared_ptr<const oci::LayerIndex>> indexes_;
-  std::unordered_map<Digest, oci::FileTree> trees_;   // by chain ID
+  std::unordered_map<Digest, oci::FileTree> trees_;  // by chain ID
 };
 
 }  // namespace imgbuild::builder

@@ -11,7 +11,8 @@ constexpr imgbuild::LazyLibrary kArchive("libarchive.so.13");
 
 }  // namespace
 
-#define LAZY(result, name, parameters, arguments) IMGBUILD_LAZY_FUNCTION(kArchive, result, name, parameters, arguments)
+#define LAZY(result, name, parameters, arguments) \
+  IMGBUILD_LAZY_FUNCTION(kArchive, result, name, parameters, arguments)
 
 LAZY(archive*, archive_read_new, (), ())
 LAZY(int, archive_read_free, (archive * from), (from))
@@ -45,8 +46,8 @@ LAZY(la_int64_t, archive_entry_size, (archive_entry * entry), (entry))
 LAZY(dev_t, archive_entry_rdevmajor, (archive_entry * entry), (entry))
 LAZY(dev_t, archive_entry_rdevminor, (archive_entry * entry), (entry))
 LAZY(int, archive_entry_xattr_reset, (archive_entry * entry), (entry))
-LAZY(int, archive_entry_xattr_next, (archive_entry * entry, const char** name, const void** value, size_t* size),
-     (entry, name, value, size))
+LAZY(int, archive_entry_xattr_next,
+     (archive_entry * entry, const char** name, const void** value, size_t* size), (entry, name, value, size))
 
 #undef LAZY
 

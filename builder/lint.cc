@@ -44,7 +44,8 @@ constexpr std::array<Rule, 22> kRules = {{
 }};
 
 const Rule* find_rule(std::string_view name) {
-  const auto found = std::find_if(kRules.begin(), kRules.end(), [&](const Rule& rule) { return rule.name == name; });
+  const auto found =
+      std::find_if(kRules.begin(), kRules.end(), [&](const Rule& rule) { return rule.name == name; });
   return found == kRules.end() ? nullptr : found;
 }
 
@@ -96,13 +97,14 @@ LintConfig LintConfig::parse(std::string_view text) {
     } else if (key == "error" && equals != std::string_view::npos) {
       const auto flag = parser::parse_boolean(value);
       if (!flag) {
-        throw SyntaxError(cat("failed to parse check options: failed to parse check option \"", printable(trim(part)),
-                              "\": write true or false"));
+        throw SyntaxError(cat("failed to parse check options: failed to parse check option \"",
+                              printable(trim(part)), "\": write true or false"));
       }
       config.error = *flag;
     } else {
       SyntaxError error(cat("failed to parse check options: invalid check option \"", printable(key), "\""));
-      error.add_note("known options are skip=, error= and experimental=, joined by a semicolon without blanks");
+      error.add_note(
+          "known options are skip=, error= and experimental=, joined by a semicolon without blanks");
       throw error;
     }
   }
@@ -163,12 +165,13 @@ void Linter::report(std::string_view rule, std::string detail, const SourceRange
 
 void Linter::finish() const {
   if (!config_.error || violated_.empty()) return;
-  throw Error(cat("lint violation found for rules: ", join({violated_.begin(), violated_.end()}, ", ")), ExitCode::syntax);
+  throw Error(cat("lint violation found for rules: ", join({violated_.begin(), violated_.end()}, ", ")),
+              ExitCode::syntax);
 }
 
 bool names_a_secret(std::string_view key) {
-  constexpr std::array<std::string_view, 10> kSecret = {"apikey", "auth",     "credential", "credentials", "key",
-                                                        "password", "pword", "passwd",     "secret",      "token"};
+  constexpr std::array<std::string_view, 10> kSecret = {
+      "apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token"};
   constexpr std::array<std::string_view, 3> kHarmless = {"public", "file", "version"};
   const std::string lower = to_lower(key);
   bool secret = false;

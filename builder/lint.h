@@ -19,7 +19,7 @@ struct LintConfig {
   std::set<std::string, std::less<>> skip;
   bool experimental_all = false;
   std::set<std::string, std::less<>> experimental;
-  bool error = false;             ///< findings make the build fail (LNT-5)
+  bool error = false;  ///< findings make the build fail (LNT-5)
 
   /// Throws SyntaxError without a range (LNT-3).
   static LintConfig parse(std::string_view text);
@@ -33,7 +33,8 @@ std::string rule_url(std::string_view rule);
 /// Takes the findings of one evaluation, leaves out what the user does not want to see, hands on the rest.
 class Linter {
  public:
-  /// Reads the check directive of `file`, or BUILDKIT_DOCKERFILE_CHECK in its place (LNT-4). Throws SyntaxError.
+  /// Reads the check directive of `file`, or BUILDKIT_DOCKERFILE_CHECK in its place (LNT-4). Throws
+  /// SyntaxError.
   Linter(const parser::Dockerfile& file, const BuildArgs& args, std::function<void(const Warned&)> sink);
 
   /// `at` may hold a check comment of its own (LNT-6).
@@ -52,7 +53,8 @@ class Linter {
   std::set<std::string, std::less<>> violated_;
 };
 
-/// The checks that need no evaluation: names, letter case, obsolete forms (first part of dockerfile.md section 8.2).
+/// The checks that need no evaluation: names, letter case, obsolete forms (first part of dockerfile.md
+/// section 8.2).
 void check_file(const parser::Dockerfile& file, Linter& linter);
 
 /// SecretsUsedInArgOrEnv: whether a variable of this name looks like it holds a secret.

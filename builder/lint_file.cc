@@ -20,20 +20,23 @@ void check_stage_names(const parser::Dockerfile& file, Linter& linter) {
     if (!from.stage_name) continue;
     const std::string& name = *from.stage_name;
     if (from.stage_name_as_written != name) {
-      linter.report("StageNameCasing", cat("Stage name '", from.stage_name_as_written, "' should be lowercase"), stage.from);
+      linter.report("StageNameCasing",
+                    cat("Stage name '", from.stage_name_as_written, "' should be lowercase"), stage.from);
     }
     if (!known.insert(name).second) {
-      linter.report("DuplicateStageName", cat("Duplicate stage name \"", name, "\", stage names should be unique"),
-                    stage.from);
+      linter.report("DuplicateStageName",
+                    cat("Duplicate stage name \"", name, "\", stage names should be unique"), stage.from);
     }
     if (name == "scratch" || name == "context") {
       linter.report("ReservedStageName",
-                    cat("Stage name should not use the same name as reserved stage \"", name, "\""), stage.from);
+                    cat("Stage name should not use the same name as reserved stage \"", name, "\""),
+                    stage.from);
     }
     const std::string& as = from.as_keyword;
     const bool mixed = !is_lower(as) && !is_upper(as);
     if (mixed || is_upper(as) != is_upper(stage.from.keyword)) {
-      linter.report("FromAsCasing", cat("'", as, "' and '", stage.from.keyword, "' keywords' casing do not match"),
+      linter.report("FromAsCasing",
+                    cat("'", as, "' and '", stage.from.keyword, "' keywords' casing do not match"),
                     stage.from);
     }
   }
@@ -67,15 +70,17 @@ void check_casing(const parser::Dockerfile& file, Linter& linter) {
 
 void check_obsolete(const Instruction& instruction, Linter& linter) {
   if (std::holds_alternative<parser::MaintainerInstruction>(instruction.body)) {
-    linter.report("MaintainerDeprecated", "Maintainer instruction is deprecated in favor of using label", instruction);
+    linter.report("MaintainerDeprecated", "Maintainer instruction is deprecated in favor of using label",
+                  instruction);
   }
   const auto* env = std::get_if<parser::EnvInstruction>(&instruction.body);
   const auto* label = std::get_if<parser::LabelInstruction>(&instruction.body);
   if ((env != nullptr && env->legacy_form) || (label != nullptr && label->legacy_form)) {
     const std::string& word = instruction.keyword;
-    linter.report("LegacyKeyValueFormat",
-                  cat("\"", word, " key=value\" should be used instead of legacy \"", word, " key value\" format"),
-                  instruction);
+    linter.report(
+        "LegacyKeyValueFormat",
+        cat("\"", word, " key=value\" should be used instead of legacy \"", word, " key value\" format"),
+        instruction);
   }
 }
 
@@ -96,7 +101,8 @@ void check_description(const Instruction& instruction, Linter& linter) {
   if (std::find(names.begin(), names.end(), word) != names.end()) return;
   const std::string example = names.size() == 1 ? names[0] : "<arg_key>";
   linter.report("InvalidDefinitionDescription",
-                cat("Comment for ", keyword, " should follow the format: `# ", example, " <description>`"), instruction);
+                cat("Comment for ", keyword, " should follow the format: `# ", example, " <description>`"),
+                instruction);
 }
 
 }  // namespace

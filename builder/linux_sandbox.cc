@@ -27,9 +27,9 @@ constexpr std::uint64_t bit(unsigned capability) { return std::uint64_t{1} << ca
 
 /// What root may do inside, as Docker gives it (SBX-72).
 constexpr std::uint64_t kDefaultCapabilities =
-    bit(CAP_CHOWN) | bit(CAP_DAC_OVERRIDE) | bit(CAP_FSETID) | bit(CAP_FOWNER) | bit(CAP_MKNOD) | bit(CAP_NET_RAW) |
-    bit(CAP_SETGID) | bit(CAP_SETUID) | bit(CAP_SETFCAP) | bit(CAP_SETPCAP) | bit(CAP_NET_BIND_SERVICE) |
-    bit(CAP_SYS_CHROOT) | bit(CAP_KILL) | bit(CAP_AUDIT_WRITE);
+    bit(CAP_CHOWN) | bit(CAP_DAC_OVERRIDE) | bit(CAP_FSETID) | bit(CAP_FOWNER) | bit(CAP_MKNOD) |
+    bit(CAP_NET_RAW) | bit(CAP_SETGID) | bit(CAP_SETUID) | bit(CAP_SETFCAP) | bit(CAP_SETPCAP) |
+    bit(CAP_NET_BIND_SERVICE) | bit(CAP_SYS_CHROOT) | bit(CAP_KILL) | bit(CAP_AUDIT_WRITE);
 
 /// Opens a device of the host and makes sure it is the one its name says (SBX-43).
 UniqueFd open_device(const std::string& name, unsigned major_number, unsigned minor_number) {
@@ -56,7 +56,8 @@ struct SocketPair {
   UniqueFd ours, theirs;
   SocketPair() {
     int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) throw SystemError(errno, "create", "a socket");
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+      throw SystemError(errno, "create", "a socket");
     ours.reset(ends[0]);
     theirs.reset(ends[1]);
   }
@@ -81,8 +82,10 @@ bool has_tty_group() {
 
 void check(const SandboxSpec& spec) {
   if (spec.argv.empty()) throw Error("RUN needs a command: arguments are required");
-  if (!spec.working_dir.starts_with('/')) throw Error(cat("the working directory ", printable(spec.working_dir), " is not absolute"));
-  if (spec.hostname.empty() || spec.hostname.size() > 64) throw Error(cat("invalid host name: ", printable(spec.hostname)));
+  if (!spec.working_dir.starts_with('/'))
+    throw Error(cat("the working directory ", printable(spec.working_dir), " is not absolute"));
+  if (spec.hostname.empty() || spec.hostname.size() > 64)
+    throw Error(cat("invalid host name: ", printable(spec.hostname)));
 }
 
 UniqueFd describe(const SandboxSpec& spec, SandboxMounts& mounts) {
@@ -90,7 +93,7 @@ UniqueFd describe(const SandboxSpec& spec, SandboxMounts& mounts) {
   request.set_command(spec);
   request.fields().tty_gid = has_tty_group() ? 5 : launch::kNone;
   request.fields().capabilities = spec.insecure ? ~std::uint64_t{0} : kDefaultCapabilities;
-  request.fields().root_attributes = spec.insecure ? 0 : MOUNT_ATTR_NODEV;   // SBX-60 (c)
+  request.fields().root_attributes = spec.insecure ? 0 : MOUNT_ATTR_NODEV;  // SBX-60 (c)
   if (!spec.insecure) request.set_filter(default_seccomp_filter());
   mounts.add_to(request);
   return request.finish();
@@ -99,28 +102,34 @@ UniqueFd describe(const SandboxSpec& spec, SandboxMounts& mounts) {
 }  // namespace
 
 void LinuxSandbox::start() {
-  const struct { const char* name; unsigned major_number, minor_number; } wanted[] = {
-      {"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+  const struct {
+    const char* name;
+    unsigned major_number, minor_number;
+  } wanted[] = {{"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
+                {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
   devices_.clear();
-  for (const auto& device : wanted) devices_.push_back(open_device(device.name, device.major_number, device.minor_number));
+  for (const auto& device : wanted)
+    devices_.push_back(open_device(device.name, device.major_number, device.minor_number));
   if (options_.scratch_dir >= 0) stub_layer_ = make_stub_layer(options_.scratch_dir);
   launcher_.emplace();
 }
 
-SandboxResult LinuxSandbox::run(const SandboxSpec& spec, const std::function<void(int stream, std::string_view)>& output,
+SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
+                                const std::function<void(int stream, std::string_view)>& output,
                                 std::stop_token stop) {
   check(spec);
   if (stop.stop_requested()) throw Cancelled();
   std::call_once(started_, [this] { start(); });
-  SandboxMounts mounts(spec, {options_.scratch_dir, options_.flavour, options_.overlay, stub_layer_ ? stub_layer_->fd() : -1});
+  SandboxMounts mounts(
+      spec, {options_.scratch_dir, options_.flavour, options_.overlay, stub_layer_ ? stub_layer_->fd() : -1});
   const UniqueFd request = describe(spec, mounts);
   WatchResult result;
   {
     const UniqueFd null = open_path("/dev/null", O_RDONLY);
     Pipe out, errors, report;
     SocketPair reply;
-    std::vector<int> fds = {request.get(), reply.theirs.get(), report.write.get(), null.get(), out.write.get(),
-                            errors.write.get(), mounts.root(), mounts.context()};
+    std::vector<int> fds = {request.get(),   reply.theirs.get(), report.write.get(), null.get(),
+                            out.write.get(), errors.write.get(), mounts.root(),      mounts.context()};
     std::vector<UniqueFd> devices;
     for (const auto& device : devices_) {
       devices.push_back(clone_mount(device.get(), ""));
@@ -129,8 +138,9 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec, const std::function<voi
     for (const auto& fd : mounts.fds()) fds.push_back(fd.get());
     launcher_->send(fds);
     for (UniqueFd* theirs : {&reply.theirs, &report.write, &out.write, &errors.write}) theirs->reset();
-    result = watch_launch({std::move(out.read), std::move(errors.read), std::move(report.read), std::move(reply.ours)}, spec,
-                          output, stop);
+    result = watch_launch(
+        {std::move(out.read), std::move(errors.read), std::move(report.read), std::move(reply.ours)}, spec,
+        output, stop);
   }
   mounts.clean();
   if (stop.stop_requested()) throw Cancelled();

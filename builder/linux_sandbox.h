@@ -12,14 +12,15 @@
 
 namespace imgbuild::builder {
 
-/// The sandbox of tiers T0 and T1: namespaces, overlay, filter, capabilities. The caller is root, or root of its user
-/// namespace (builder/user_namespace.h) and uses the user flavour then.
+/// The sandbox of tiers T0 and T1: namespaces, overlay, filter, capabilities. The caller is root, or root of
+/// its user namespace (builder/user_namespace.h) and uses the user flavour then.
 class LinuxSandbox final : public Sandbox {
  public:
   struct Options {
-    int scratch_dir = -1;      ///< on the file system of the store, for what writable bind mounts throw away; borrowed
+    int scratch_dir =
+        -1;  ///< on the file system of the store, for what writable bind mounts throw away; borrowed
     oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
-    OverlayMountOptions overlay;   ///< what an older kernel would need, for tests
+    OverlayMountOptions overlay;  ///< what an older kernel would need, for tests
   };
   /// Does nothing yet: a build whose steps are all cached pays nothing for the sandbox.
   explicit LinuxSandbox(const Options& options) : options_(options) {}
@@ -31,9 +32,9 @@ class LinuxSandbox final : public Sandbox {
   void start();
 
   const Options options_;
-  std::once_flag started_;          ///< by the first run(); a failure is tried again by the next
+  std::once_flag started_;  ///< by the first run(); a failure is tried again by the next
   std::optional<TempDir> stub_layer_;
-  std::vector<UniqueFd> devices_;   ///< the host's own, verified, in the order of launch::LaunchFd
+  std::vector<UniqueFd> devices_;  ///< the host's own, verified, in the order of launch::LaunchFd
   std::optional<LauncherProcess> launcher_;
 };
 

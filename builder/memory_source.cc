@@ -26,7 +26,9 @@ oci::FileAttributes directory_attributes(const Timestamp& mtime) {
 
 }  // namespace
 
-MemorySource::MemorySource() : root_(std::make_unique<Item>()) { root_->node.attributes = directory_attributes({}); }
+MemorySource::MemorySource() : root_(std::make_unique<Item>()) {
+  root_->node.attributes = directory_attributes({});
+}
 
 MemorySource::~MemorySource() = default;
 

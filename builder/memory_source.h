@@ -9,16 +9,16 @@
 
 namespace imgbuild::builder {
 
-/// A tree put together by hand: nothing at all, a downloaded file, a few files in memory. Fill it first, then share
-/// it; reading is thread-safe.
+/// A tree put together by hand: nothing at all, a downloaded file, a few files in memory. Fill it first, then
+/// share it; reading is thread-safe.
 class MemorySource final : public SourceTree {
  public:
   /// Only an empty root directory, 0755 0:0.
   MemorySource();
   ~MemorySource() override;
 
-  /// Adds an entry at a clean relative path or replaces what is there; "" changes the root's attributes. Missing
-  /// parents are made, 0755 0:0, with the entry's time.
+  /// Adds an entry at a clean relative path or replaces what is there; "" changes the root's attributes.
+  /// Missing parents are made, 0755 0:0, with the entry's time.
   void add(const std::string& path, SourceNode node);
   /// A regular file whose bytes are here; its size is set.
   void add_file(const std::string& path, oci::FileAttributes attributes, std::string data,

@@ -12,7 +12,8 @@ std::string base64(std::string_view bytes) {
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     const std::string_view group = bytes.substr(i, 3);
     std::uint32_t bits = 0;
-    for (std::size_t j = 0; j < 3; ++j) bits = (bits << 8) | (j < group.size() ? static_cast<unsigned char>(group[j]) : 0u);
+    for (std::size_t j = 0; j < 3; ++j)
+      bits = (bits << 8) | (j < group.size() ? static_cast<unsigned char>(group[j]) : 0u);
     for (std::size_t j = 0; j < 4; ++j) out += j <= group.size() ? kDigits[(bits >> (18 - 6 * j)) & 63] : '=';
   }
   return out;
@@ -29,7 +30,8 @@ nlohmann::ordered_json location_json(const SourceRange& where) {
 }
 
 nlohmann::ordered_json sources_json(const std::shared_ptr<const SourceText>& source) {
-  nlohmann::ordered_json entry = {{"filename", source->name()}, {"language", "Dockerfile"}, {"data", base64(source->text())}};
+  nlohmann::ordered_json entry = {
+      {"filename", source->name()}, {"language", "Dockerfile"}, {"data", base64(source->text())}};
   return nlohmann::ordered_json::array({entry});
 }
 

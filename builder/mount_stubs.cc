@@ -46,7 +46,8 @@ bool has_own_xattrs(int dir, const std::string& name) {
   const ssize_t size = ::flistxattr(fd.get(), names, sizeof names);
   if (size < 0) return true;
   for (const char* at = names; at < names + size; at += std::strlen(at) + 1)
-    if (!std::string_view(at).starts_with("trusted.overlay.") && !std::string_view(at).starts_with("user.overlay."))
+    if (!std::string_view(at).starts_with("trusted.overlay.") &&
+        !std::string_view(at).starts_with("user.overlay."))
       return true;
   return false;
 }
@@ -61,7 +62,7 @@ struct MountStubs::Walk {
   std::vector<UniqueFd> dirs;
   int dir() const { return dirs.empty() ? root_fd : dirs.back().get(); }
   void up() {
-    if (names.empty()) return;   // `..` at the root stays there
+    if (names.empty()) return;  // `..` at the root stays there
     names.pop_back();
     dirs.pop_back();
   }
@@ -80,7 +81,8 @@ void MountStubs::create(const std::vector<std::string>& parent, const std::strin
                              : ::mknodat(dir.get(), name.c_str(), S_IFREG | 0644, 0);
   if (made != 0) throw SystemError(errno, "create mount point", name);
   // Whatever the umask of this process is.
-  if (::fchmodat(dir.get(), name.c_str(), directory ? 0755 : 0644, 0) != 0) throw SystemError(errno, "chmod", name);
+  if (::fchmodat(dir.get(), name.c_str(), directory ? 0755 : 0644, 0) != 0)
+    throw SystemError(errno, "chmod", name);
   const timespec times[] = {before.st_atim, before.st_mtim};
   if (::futimens(dir.get(), times) != 0) throw SystemError(errno, "set the time of", joined(parent));
   Stub stub{parent, name, {}};
@@ -92,14 +94,18 @@ void MountStubs::create(const std::vector<std::string>& parent, const std::strin
 
 MountStubs::Place MountStubs::ensure(const std::string& path, bool as_directory, bool cover_link,
                                      const std::vector<std::string>& covered) {
-  const auto place = walk_to(path, as_directory ? Missing::create_directory : Missing::create_file, cover_link, covered);
+  const auto place =
+      walk_to(path, as_directory ? Missing::create_directory : Missing::create_file, cover_link, covered);
   if (place.is_directory != as_directory && !place.on_link) {
-    throw Error(cat("cannot mount at ", printable(path), ": it is ", place.is_directory ? "a directory" : "not a directory"));
+    throw Error(cat("cannot mount at ", printable(path), ": it is ",
+                    place.is_directory ? "a directory" : "not a directory"));
   }
   return place;
 }
 
-MountStubs::Place MountStubs::find(const std::string& path) { return walk_to(path, Missing::fail, false, {}); }
+MountStubs::Place MountStubs::find(const std::string& path) {
+  return walk_to(path, Missing::fail, false, {});
+}
 
 MountStubs::Place MountStubs::walk_to(const std::string& path, Missing missing, bool cover_link,
                                       const std::vector<std::string>& covered) {
@@ -109,7 +115,8 @@ MountStubs::Place MountStubs::walk_to(const std::string& path, Missing missing, 
   Place place;
   int links = 0;
   const auto is_covered = [&](const std::string& where) {
-    return std::any_of(covered.begin(), covered.end(), [&](const auto& other) { return covers(other, where) || other == where; });
+    return std::any_of(covered.begin(), covered.end(),
+                       [&](const auto& other) { return covers(other, where) || other == where; });
   };
   while (!todo.empty()) {
     const std::string name = std::move(todo.front());
@@ -132,7 +139,8 @@ MountStubs::Place MountStubs::walk_to(const std::string& path, Missing missing, 
       if (errno != ENOENT || missing == Missing::fail) throw SystemError(errno, "find", path);
       create(walk.names, name, !last || missing == Missing::create_directory);
       place.created = true;
-      if (::fstatat(walk.dir(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) throw SystemError(errno, "stat", name);
+      if (::fstatat(walk.dir(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+        throw SystemError(errno, "stat", name);
     }
     if (S_ISLNK(info.st_mode) && !(last && cover_link)) {
       if (++links > kMaxLinks) throw SystemError(ELOOP, "find mount point", path);
@@ -150,10 +158,11 @@ MountStubs::Place MountStubs::walk_to(const std::string& path, Missing missing, 
       place.on_link = S_ISLNK(info.st_mode);
       break;
     }
-    if (!S_ISDIR(info.st_mode)) throw Error(cat("cannot mount at ", printable(path), ": ", printable(here), " is not a directory"));
+    if (!S_ISDIR(info.st_mode))
+      throw Error(cat("cannot mount at ", printable(path), ": ", printable(here), " is not a directory"));
     walk.down(name, open_at(walk.dir(), name, O_PATH | O_DIRECTORY));
   }
-  if (todo.empty() && place.path.empty()) {   // the path ended with `..`
+  if (todo.empty() && place.path.empty()) {  // the path ended with `..`
     place.path = joined(walk.names);
     place.is_directory = true;
   }
@@ -183,7 +192,8 @@ UniqueFd MountStubs::open_upper(const std::vector<std::string>& components) cons
 
 void MountStubs::clean(const Stub& stub) const {
   const UniqueFd dir = open_upper(stub.parent);
-  struct stat now {}, parent {};
+  struct stat now {
+  }, parent{};
   const auto& made = stub.made;
   if (!dir || ::fstatat(dir.get(), stub.name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0) return;
   const bool same = now.st_ino == made.st_ino && now.st_dev == made.st_dev && now.st_mode == made.st_mode &&
@@ -191,7 +201,8 @@ void MountStubs::clean(const Stub& stub) const {
   if (!same || ::fstat(dir.get(), &parent) != 0 || has_own_xattrs(dir.get(), stub.name)) return;
   const bool directory = S_ISDIR(now.st_mode);
   if (!directory && (now.st_size != 0 || now.st_nlink != 1)) return;
-  if (::unlinkat(dir.get(), stub.name.c_str(), directory ? AT_REMOVEDIR : 0) != 0) return;   // not empty: it stays
+  if (::unlinkat(dir.get(), stub.name.c_str(), directory ? AT_REMOVEDIR : 0) != 0)
+    return;  // not empty: it stays
   const timespec times[] = {parent.st_atim, parent.st_mtim};
   ::futimens(dir.get(), times);
 }

@@ -9,40 +9,43 @@
 
 namespace imgbuild::builder {
 
-/// The mount points a RUN needs in its root file system. Those that are missing are made, and taken away again after
-/// the RUN so that no layer shows them (SBX-44, SBX-54, MNT-21, CFG-43). Not thread-safe.
+/// The mount points a RUN needs in its root file system. Those that are missing are made, and taken away
+/// again after the RUN so that no layer shows them (SBX-44, SBX-54, MNT-21, CFG-43). Not thread-safe.
 class MountStubs {
  public:
   /// `root` is the mounted overlay, not used by anybody else yet; `upper` its upper directory. Borrowed.
   MountStubs(int root, int upper) : root_(root), upper_(upper) {}
 
   struct Place {
-    std::string path;        ///< relative to the root, without links; "" is the root
+    std::string path;  ///< relative to the root, without links; "" is the root
     bool is_directory = false;
-    bool on_link = false;    ///< the last component is a link and was not followed
+    bool on_link = false;  ///< the last component is a link and was not followed
     bool created = false;
   };
-  /// Where `path` leads inside the root; what is missing is made: directories 0755, a last file 0644, both of root.
-  /// `cover_link` stops at a link in the last component. Below one of the places in `covered` nothing is made, because
-  /// something else will be mounted there. Throws Error when the place is of the wrong type.
-  Place ensure(const std::string& path, bool as_directory, bool cover_link, const std::vector<std::string>& covered);
+  /// Where `path` leads inside the root; what is missing is made: directories 0755, a last file 0644, both of
+  /// root. `cover_link` stops at a link in the last component. Below one of the places in `covered` nothing
+  /// is made, because something else will be mounted there. Throws Error when the place is of the wrong type.
+  Place ensure(const std::string& path, bool as_directory, bool cover_link,
+               const std::vector<std::string>& covered);
   /// Where `path` leads; nothing is made. Throws SystemError(ENOENT) when it does not exist.
   Place find(const std::string& path);
   /// /proc, /sys or /dev: a real directory, else Error (SBX-41).
   void ensure_real_directory(const std::string& name);
 
-  /// Takes away what ensure() made, where it is still as it was. Never follows a link of the command's (ATK-32).
+  /// Takes away what ensure() made, where it is still as it was. Never follows a link of the command's
+  /// (ATK-32).
   void clean() noexcept;
 
  private:
   struct Stub {
-    std::vector<std::string> parent;   ///< components
+    std::vector<std::string> parent;  ///< components
     std::string name;
-    struct stat made {};               ///< in the upper directory
+    struct stat made {};  ///< in the upper directory
   };
   struct Walk;
   enum class Missing { create_file, create_directory, fail };
-  Place walk_to(const std::string& path, Missing missing, bool cover_link, const std::vector<std::string>& covered);
+  Place walk_to(const std::string& path, Missing missing, bool cover_link,
+                const std::vector<std::string>& covered);
   void create(const std::vector<std::string>& parent, const std::string& name, bool directory);
   UniqueFd open_upper(const std::vector<std::string>& components) const;
   void clean(const Stub& stub) const;

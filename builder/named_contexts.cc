@@ -72,7 +72,8 @@ const NamedContext* find_named_context(const std::vector<NamedContext>& contexts
   return general;
 }
 
-std::optional<NamedImage> open_named_image(const NamedContext& context, const oci::Platform& platform, Host& host) {
+std::optional<NamedImage> open_named_image(const NamedContext& context, const oci::Platform& platform,
+                                           Host& host) {
   try {
     if (context.value.starts_with(kImage)) {
       const std::string reference = context.value.substr(kImage.size());
@@ -91,14 +92,14 @@ std::optional<NamedImage> open_named_image(const NamedContext& context, const oc
   return std::nullopt;
 }
 
-std::shared_ptr<SourceTree> open_named_tree(const NamedContext& context, const BuildRequest& request, Host& host,
-                                            std::stop_token stop) {
+std::shared_ptr<SourceTree> open_named_tree(const NamedContext& context, const BuildRequest& request,
+                                            Host& host, std::stop_token stop) {
   try {
     if (!is_directory(context.value)) return open_remote_tree(context.value, request, host, stop);
     ContextOptions options;
     if (request.git_modes) options.modes = ContextModes::git;
     parser::IgnoreMatcher ignore;
-    if (const auto file = find_ignore_file(context.value, "", PathTrust::trusted)) {   // CTX-15
+    if (const auto file = find_ignore_file(context.value, "", PathTrust::trusted)) {  // CTX-15
       ignore = parser::IgnoreMatcher::parse(file);
       options.ignore_name = cat(context.value, "/", file->name());
     }

@@ -29,7 +29,8 @@ class BorrowedFileSink final : public Sink {
 
 void refuse_terminal(int fd) {
   if (::isatty(fd) != 1) return;
-  throw Error("an archive is not written to a terminal", ExitCode::usage).with_note("redirect it: imgbuild -o - . > rootfs.tar");
+  throw Error("an archive is not written to a terminal", ExitCode::usage)
+      .with_note("redirect it: imgbuild -o - . > rootfs.tar");
 }
 
 oci::ExportRequest export_request(const OutputSpec& spec, const OutputInputs& inputs) {
@@ -92,13 +93,15 @@ void write_output(const OutputSpec& spec, const OutputInputs& inputs, Host& host
   try {
     switch (spec.kind) {
       case Kind::image:
-      case Kind::cache_only: return;
+      case Kind::cache_only:
+        return;
       case Kind::oci:
       case Kind::docker:
         check_docker_can_load(spec, *inputs.image);
         return write_archive(spec, inputs, host, stop);
       case Kind::tar:
-      case Kind::local: return write_rootfs(spec, inputs, host);
+      case Kind::local:
+        return write_rootfs(spec, inputs, host);
     }
   } catch (Error& error) {
     error.add_context(cat("writing the output ", printable(spec.destination)));

@@ -13,11 +13,11 @@ namespace imgbuild::builder {
 
 namespace {
 
-constexpr std::size_t kMaxParameter = 255;   // of one value given to fsconfig
+constexpr std::size_t kMaxParameter = 255;  // of one value given to fsconfig
 
 struct Setting {
   const char* key;
-  const char* value;   ///< nullptr: a flag
+  const char* value;  ///< nullptr: a flag
 };
 
 /// What a layer's content depends on: without these there is no overlay.
@@ -27,10 +27,11 @@ std::vector<Setting> required_settings(oci::OverlayFlavour flavour) {
   return out;
 }
 
-/// What may be missing, the newest first: a kernel that does not know one of them knows none of those before it.
+/// What may be missing, the newest first: a kernel that does not know one of them knows none of those before
+/// it.
 std::vector<Setting> optional_settings(bool writable) {
-  std::vector<Setting> out = {{"uuid", "null"}};   // 6.6
-  if (writable) out.push_back({"volatile", nullptr});   // 5.10
+  std::vector<Setting> out = {{"uuid", "null"}};       // 6.6
+  if (writable) out.push_back({"volatile", nullptr});  // 5.10
   out.push_back({"xino", "off"});
   out.push_back({"nfs_export", "off"});
   return out;
@@ -53,32 +54,38 @@ bool set_dirs(FsContext& overlay, const OverlayDirs& dirs, LayerNaming naming) {
     overlay.set_string("lowerdir", names);
   } else {
     for (const int dir : dirs.lower) {
-      const bool taken = naming == LayerNaming::descriptors ? overlay.try_set_fd("lowerdir+", dir)
-                                                            : overlay.try_set_string("lowerdir+", by_name(dir));
+      const bool taken = naming == LayerNaming::descriptors
+                             ? overlay.try_set_fd("lowerdir+", dir)
+                             : overlay.try_set_string("lowerdir+", by_name(dir));
       if (!taken) return false;
     }
   }
   if (dirs.upper < 0) return true;
-  if (naming == LayerNaming::descriptors) return overlay.try_set_fd("upperdir", dirs.upper) && overlay.try_set_fd("workdir", dirs.work);
+  if (naming == LayerNaming::descriptors)
+    return overlay.try_set_fd("upperdir", dirs.upper) && overlay.try_set_fd("workdir", dirs.work);
   overlay.set_string("upperdir", by_name(dirs.upper));
   overlay.set_string("workdir", by_name(dirs.work));
   return true;
 }
 
-/// No descriptor when the kernel cannot be told in this way. Before 6.5 it takes every option without looking and
-/// refuses them all together at the end.
+/// No descriptor when the kernel cannot be told in this way. Before 6.5 it takes every option without looking
+/// and refuses them all together at the end.
 UniqueFd try_piecewise(const Attempt& attempt, LayerNaming naming) {
   FsContext overlay("overlay");
   if (!set_dirs(overlay, attempt.dirs, naming)) return UniqueFd();
-  for (const auto& [key, value] : attempt.required) value == nullptr ? overlay.set_flag(key) : overlay.set_string(key, value);
-  for (const auto& [key, value] : attempt.optional) value == nullptr ? overlay.try_set_flag(key) : overlay.try_set_string(key, value);
+  for (const auto& [key, value] : attempt.required)
+    value == nullptr ? overlay.set_flag(key) : overlay.set_string(key, value);
+  for (const auto& [key, value] : attempt.optional)
+    value == nullptr ? overlay.try_set_flag(key) : overlay.try_set_string(key, value);
   return overlay.mount();
 }
 
 UniqueFd try_classic(const Attempt& attempt) {
   std::string settings;
   for (const auto* list : {&attempt.required, &attempt.optional})
-    for (const auto& [key, value] : *list) settings += cat(settings.empty() ? "" : ",", key, value == nullptr ? "" : "=", value == nullptr ? "" : value);
+    for (const auto& [key, value] : *list)
+      settings +=
+          cat(settings.empty() ? "" : ",", key, value == nullptr ? "" : "=", value == nullptr ? "" : value);
   return mount_overlay_classic(attempt.dirs, settings);
 }
 
@@ -89,10 +96,12 @@ struct Start {
 std::atomic<Start> g_start{};
 
 [[noreturn]] void cannot_name(const OverlayDirs& dirs) {
-  throw UnsupportedError(cat("an image of ", dirs.lower.size(), " layers cannot be mounted in this way on this kernel"));
+  throw UnsupportedError(
+      cat("an image of ", dirs.lower.size(), " layers cannot be mounted in this way on this kernel"));
 }
 
-/// EINVAL says anything from a bad option to a file system that cannot be used. The kernel's own words are worth most.
+/// EINVAL says anything from a bad option to a file system that cannot be used. The kernel's own words are
+/// worth most.
 void keep(std::exception_ptr& kept, bool& explained, const SystemError& error) {
   if (explained) return;
   explained = !error.notes().empty();
@@ -101,9 +110,11 @@ void keep(std::exception_ptr& kept, bool& explained, const SystemError& error) {
 
 }  // namespace
 
-UniqueFd mount_overlay(const OverlayDirs& dirs, oci::OverlayFlavour flavour, const OverlayMountOptions& options) {
+UniqueFd mount_overlay(const OverlayDirs& dirs, oci::OverlayFlavour flavour,
+                       const OverlayMountOptions& options) {
   if (dirs.lower.size() > kMaxLowerDirs)
-    throw UnsupportedError(cat("an image of ", dirs.lower.size(), " layers cannot be mounted: the kernel takes ", kMaxLowerDirs));
+    throw UnsupportedError(cat("an image of ", dirs.lower.size(),
+                               " layers cannot be mounted: the kernel takes ", kMaxLowerDirs));
   Attempt attempt{dirs, required_settings(flavour), {}};
   const auto wishes = optional_settings(dirs.upper >= 0);
   const Start start = options.naming ? Start{static_cast<std::uint8_t>(*options.naming), 0} : g_start.load();
@@ -112,12 +123,14 @@ UniqueFd mount_overlay(const OverlayDirs& dirs, oci::OverlayFlavour flavour, con
   bool explained = false;
   for (std::uint8_t naming = start.naming; naming <= static_cast<std::uint8_t>(last); ++naming) {
     const auto way = static_cast<LayerNaming>(naming);
-    for (std::size_t left_out = naming == start.naming ? start.left_out : 0; left_out <= wishes.size(); ++left_out) {
+    for (std::size_t left_out = naming == start.naming ? start.left_out : 0; left_out <= wishes.size();
+         ++left_out) {
       attempt.optional.assign(wishes.begin() + static_cast<std::ptrdiff_t>(left_out), wishes.end());
       try {
         UniqueFd made = way == LayerNaming::classic ? try_classic(attempt) : try_piecewise(attempt, way);
         if (!made) break;
-        if (!options.naming && way != LayerNaming::descriptors) g_start = Start{naming, static_cast<std::uint8_t>(left_out)};
+        if (!options.naming && way != LayerNaming::descriptors)
+          g_start = Start{naming, static_cast<std::uint8_t>(left_out)};
         return made;
       } catch (const SystemError& error) {
         if (error.error_number() != EINVAL) throw;

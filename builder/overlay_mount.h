@@ -11,8 +11,8 @@
 namespace imgbuild::builder {
 
 struct OverlayDirs {
-  std::vector<int> lower;   ///< top first, at least one
-  int upper = -1;           ///< none: read-only, then at least two lower directories
+  std::vector<int> lower;  ///< top first, at least one
+  int upper = -1;          ///< none: read-only, then at least two lower directories
   int work = -1;
 };
 
@@ -21,20 +21,21 @@ constexpr std::size_t kMaxLowerDirs = 500;
 
 /// How the kernel is told which directories to put together (SBX-31), newest way first.
 enum class LayerNaming : std::uint8_t {
-  descriptors,   ///< `lowerdir+` with a descriptor for each (Linux 6.13)
-  names,         ///< `lowerdir+` with a name for each (6.8)
-  joined,        ///< all names in one `lowerdir`: 255 bytes, so for a few layers only
-  classic,       ///< mount(2): 4095 bytes for all options together
+  descriptors,  ///< `lowerdir+` with a descriptor for each (Linux 6.13)
+  names,        ///< `lowerdir+` with a name for each (6.8)
+  joined,       ///< all names in one `lowerdir`: 255 bytes, so for a few layers only
+  classic,      ///< mount(2): 4095 bytes for all options together
 };
 
 struct OverlayMountOptions {
-  std::optional<LayerNaming> naming;   ///< only this one; without it the newest that works
+  std::optional<LayerNaming> naming;  ///< only this one; without it the newest that works
 };
 
-/// A detached overlay of these directories with every option that changes its meaning set by hand (OVL-1). Options
-/// that only save time are left out where the kernel does not know them (OVL-2). The way an older kernel needs is
-/// found once and remembered. Thread-safe.
-/// Throws UnsupportedError for more directories than can be named, SystemError with the kernel's own reason.
-UniqueFd mount_overlay(const OverlayDirs& dirs, oci::OverlayFlavour flavour, const OverlayMountOptions& options = {});
+/// A detached overlay of these directories with every option that changes its meaning set by hand (OVL-1).
+/// Options that only save time are left out where the kernel does not know them (OVL-2). The way an older
+/// kernel needs is found once and remembered. Thread-safe. Throws UnsupportedError for more directories than
+/// can be named, SystemError with the kernel's own reason.
+UniqueFd mount_overlay(const OverlayDirs& dirs, oci::OverlayFlavour flavour,
+                       const OverlayMountOptions& options = {});
 
 }  // namespace imgbuild::builder

@@ -42,11 +42,14 @@ class OpenLayers final : public LayerDirs {
 
 class LayerContent final : public ContentProvider {
  public:
-  LayerContent(LayerDirStore& store, std::vector<oci::LayerBlob> layers) : store_(store), layers_(std::move(layers)) {}
+  LayerContent(LayerDirStore& store, std::vector<oci::LayerBlob> layers)
+      : store_(store), layers_(std::move(layers)) {}
 
   oci::ContentOpener open(const oci::ContentOrigin& origin) override {
     std::call_once(opened_, [this] { open_ = std::make_shared<OpenLayers>(store_.open(layers_), -1); });
-    return [layers = open_, origin] { return std::make_unique<FileSource>(layers->open_file(origin), origin.path); };
+    return [layers = open_, origin] {
+      return std::make_unique<FileSource>(layers->open_file(origin), origin.path);
+    };
   }
 
  private:
@@ -66,7 +69,8 @@ UniqueFd make_dir(int parent, const std::string& name) {
 
 class OverlaySnapshot final : public WritableSnapshot {
  public:
-  OverlaySnapshot(LayerDirStore& store, std::shared_ptr<const OpenLayers> layers, TempDir dir, oci::OverlayFlavour flavour)
+  OverlaySnapshot(LayerDirStore& store, std::shared_ptr<const OpenLayers> layers, TempDir dir,
+                  oci::OverlayFlavour flavour)
       : store_(store),
         layers_(std::move(layers)),
         dir_(std::move(dir)),
@@ -87,7 +91,8 @@ class OverlaySnapshot final : public WritableSnapshot {
   }
 
   void commit(const oci::ChainId& chain, const oci::DiffId& diff_id) override {
-    // What the layer says otherwise than the upper directory is extracted from the layer when somebody needs it.
+    // What the layer says otherwise than the upper directory is extracted from the layer when somebody needs
+    // it.
     if (upper_is_exact_ && !committed_) store_.publish(std::move(layer_), chain, diff_id);
     committed_ = true;
   }
@@ -100,13 +105,14 @@ class OverlaySnapshot final : public WritableSnapshot {
   const oci::OverlayFlavour flavour_;
   std::shared_ptr<const RootDir> upper_;
   UniqueFd work_;
-  bool upper_is_exact_ = false;   ///< known after diff()
+  bool upper_is_exact_ = false;  ///< known after diff()
   bool committed_ = false;
 };
 
 }  // namespace
 
-OverlaySnapshotter::OverlaySnapshotter(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, oci::OverlayFlavour flavour)
+OverlaySnapshotter::OverlaySnapshotter(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
+                                       oci::OverlayFlavour flavour)
     : flavour_(flavour),
       work_(store_root),
       empty_(make_dir(work_.fd(), "empty")),

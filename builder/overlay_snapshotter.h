@@ -7,8 +7,8 @@
 
 namespace imgbuild::builder {
 
-/// Snapshots as overlays of extracted layers (tiers T0 and T1). For the user flavour the process must be root of its user
-/// namespace. Must outlive what it made.
+/// Snapshots as overlays of extracted layers (tiers T0 and T1). For the user flavour the process must be root
+/// of its user namespace. Must outlive what it made.
 class OverlaySnapshotter final : public Snapshotter {
  public:
   /// `store_root` is borrowed, as are the others. Throws SystemError.
@@ -25,7 +25,7 @@ class OverlaySnapshotter final : public Snapshotter {
  private:
   const oci::OverlayFlavour flavour_;
   WorkArea work_;
-  UniqueFd empty_;   ///< the lower directory of snapshots without layers
+  UniqueFd empty_;  ///< the lower directory of snapshots without layers
   LayerDirStore dirs_;
 };
 

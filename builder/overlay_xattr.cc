@@ -52,8 +52,8 @@ std::uint32_t little_endian(std::string_view bytes, std::size_t at) {
 
 bool is_exported_xattr(std::string_view name) noexcept {
   if (name == "security.capability") return true;
-  return name.starts_with("user.") && !name.starts_with("user.overlay.") && !name.starts_with("user.fuseoverlayfs.") &&
-         !name.starts_with("user.containers.");
+  return name.starts_with("user.") && !name.starts_with("user.overlay.") &&
+         !name.starts_with("user.fuseoverlayfs.") && !name.starts_with("user.containers.");
 }
 
 std::string layer_capability(std::string_view value) {
@@ -65,7 +65,7 @@ std::string layer_capability(std::string_view value) {
   // belongs to another one, unless it names our root.
   if ((magic & VFS_CAP_REVISION_MASK) != VFS_CAP_REVISION_3 || little_endian(value, kSecond) != 0) return {};
   std::string out(value.substr(0, kSecond));
-  out[3] = 2;   // the revision is the top byte
+  out[3] = 2;  // the revision is the top byte
   return out;
 }
 

@@ -12,16 +12,16 @@ namespace imgbuild::builder {
 
 /// The extended attributes of one file of an upper directory, sorted out.
 struct UpperXattrs {
-  std::map<std::string, std::string> exported;   ///< what a layer records (OVL-22, LAY-19)
-  bool opaque = false;                           ///< hides the directory below
-  bool foreign_form = false;                     ///< redirect or metacopy: not ours to read (LAY-37)
+  std::map<std::string, std::string> exported;  ///< what a layer records (OVL-22, LAY-19)
+  bool opaque = false;                          ///< hides the directory below
+  bool foreign_form = false;                    ///< redirect or metacopy: not ours to read (LAY-37)
 };
 
 /// Whether a layer records this attribute.
 bool is_exported_xattr(std::string_view name) noexcept;
 
-/// `security.capability` as layers carry it: the namespaced third revision becomes the second (OVL-23, LAY-21).
-/// Empty when it belongs to another user namespace or is no capability at all.
+/// `security.capability` as layers carry it: the namespaced third revision becomes the second (OVL-23,
+/// LAY-21). Empty when it belongs to another user namespace or is no capability at all.
 std::string layer_capability(std::string_view value);
 
 /// Reads attributes by directory and name, never following a link. Keeps its buffers; not thread-safe.

@@ -25,7 +25,9 @@ class PlanDump {
   }
 
  private:
-  void line(std::size_t depth, const std::string& text) { out_ += cat(std::string(2 * depth, ' '), printable(text), "\n"); }
+  void line(std::size_t depth, const std::string& text) {
+    out_ += cat(std::string(2 * depth, ' '), printable(text), "\n");
+  }
 
   std::string origin(const Origin& origin) const {
     if (const auto* stage = std::get_if<FromStage>(&origin)) {
@@ -76,14 +78,16 @@ class PlanDump {
       line(2, cat("mount ", kMountTypes.at(static_cast<std::size_t>(mount.options.type)), " at ",
                   mount.target.empty() ? "no path" : mount.target, " from ", origin(mount.from),
                   mount.options.source.empty() ? "" : cat(" ", mount.options.source),
-                  mount.options.id.empty() ? "" : cat(", id ", mount.options.id), mount.options.read_only ? ", ro" : ", rw"));
+                  mount.options.id.empty() ? "" : cat(", id ", mount.options.id),
+                  mount.options.read_only ? ", ro" : ", rw"));
     }
   }
 
   void describe(const CopyOp& op) {
     line(2, cat("from: ", origin(op.from)));
     words(2, "sources", op.sources);
-    for (const auto& [name, data] : op.inline_files) line(2, cat("inline file: ", name, ", ", data.size(), " bytes"));
+    for (const auto& [name, data] : op.inline_files)
+      line(2, cat("inline file: ", name, ", ", data.size(), " bytes"));
     value(2, "destination", op.destination);
     value(2, "owner", op.chown);
     value(2, "mode", op.chmod);

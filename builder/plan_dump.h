@@ -6,7 +6,8 @@
 
 namespace imgbuild::builder {
 
-/// A plan as text for people, for `imgbuild debug plan`: stages, steps, what each works with. No format to parse.
+/// A plan as text for people, for `imgbuild debug plan`: stages, steps, what each works with. No format to
+/// parse.
 std::string dump_plan(const Plan& plan);
 
 }  // namespace imgbuild::builder

@@ -37,7 +37,8 @@ bool is_ip_address(std::string text) {
   if (text.size() > 1 && text.front() == '[' && text.back() == ']') text = text.substr(1, text.size() - 2);
   unsigned char bytes[16];
   // A zone (`%eth0`) does not change whether the rest is an address.
-  if (const auto zone = text.find('%'); zone != std::string::npos && text.find(':') != std::string::npos) text.resize(zone);
+  if (const auto zone = text.find('%'); zone != std::string::npos && text.find(':') != std::string::npos)
+    text.resize(zone);
   return inet_pton(AF_INET, text.c_str(), bytes) == 1 || inet_pton(AF_INET6, text.c_str(), bytes) == 1;
 }
 
@@ -79,14 +80,16 @@ std::vector<std::string> parse_exposed_ports(std::string_view text) {
   // `80/TCP:81`: the protocol belongs behind the container port, so here it is part of the host port.
   const auto slash = text.rfind('/');
   const bool misplaced = slash != std::string_view::npos && text.find(':', slash) != std::string_view::npos;
-  PortText parts = misplaced ? PortText{{}, text.substr(0, text.rfind(':')), text.substr(text.rfind(':') + 1), {}}
-                             : split_port_text(text);
+  PortText parts = misplaced
+                       ? PortText{{}, text.substr(0, text.rfind(':')), text.substr(text.rfind(':') + 1), {}}
+                       : split_port_text(text);
   const std::string protocol = parts.protocol.empty() ? "tcp" : to_lower(parts.protocol);
   if (parts.container.empty()) {
     throw SyntaxError(cat("invalid port: \"", printable(text), "\": no port specified"));
   }
   if (protocol != "tcp" && protocol != "udp" && protocol != "sctp") {
-    throw SyntaxError(cat("invalid port: \"", printable(text), "\": invalid proto: ", printable(parts.protocol)));
+    throw SyntaxError(
+        cat("invalid port: \"", printable(text), "\": invalid proto: ", printable(parts.protocol)));
   }
   if (!parts.ip.empty() && !is_ip_address(std::string(parts.ip))) fail("IP address", parts.ip);
   const auto container = parse_range(parts.container);
@@ -95,11 +98,13 @@ std::vector<std::string> parse_exposed_ports(std::string_view text) {
     const auto host = parse_range(parts.host);
     if (!host) fail("hostPort", parts.host);
     if (host->size() != container->size() && container->size() != 1) {
-      throw SyntaxError(cat("invalid ranges specified for container and host Ports: ", parts.container, " and ", parts.host));
+      throw SyntaxError(cat("invalid ranges specified for container and host Ports: ", parts.container,
+                            " and ", parts.host));
     }
   }
   std::vector<std::string> out;
-  for (std::uint32_t port = container->first; port <= container->last; ++port) out.push_back(cat(port, "/", protocol));
+  for (std::uint32_t port = container->first; port <= container->last; ++port)
+    out.push_back(cat(port, "/", protocol));
   return out;
 }
 

@@ -30,10 +30,11 @@ struct Report {
 
 /// In the child: only calls to the kernel.
 Report try_namespaces() {
-  if (::unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWCGROUP) != 0) return {Step::namespaces, errno};
+  if (::unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWCGROUP) != 0)
+    return {Step::namespaces, errno};
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return {Step::private_mounts, errno};
   const pid_t inner = ::fork();
-  if (inner == 0) {   // a new /proc shows the namespace of who mounts it
+  if (inner == 0) {  // a new /proc shows the namespace of who mounts it
     const int context = ::fsopen("proc", FSOPEN_CLOEXEC);
     const bool mounted = context >= 0 && ::fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0 &&
                          ::fsmount(context, FSMOUNT_CLOEXEC, 0) >= 0;
@@ -47,24 +48,31 @@ Report try_namespaces() {
 
 std::string_view step_text(Step step) {
   switch (step) {
-    case Step::done: return "";
-    case Step::namespaces: return "create namespaces";
-    case Step::private_mounts: return "change mounts in a namespace";
-    case Step::proc: return "mount /proc";
-    case Step::lost: return "start a process";
+    case Step::done:
+      return "";
+    case Step::namespaces:
+      return "create namespaces";
+    case Step::private_mounts:
+      return "change mounts in a namespace";
+    case Step::proc:
+      return "mount /proc";
+    case Step::lost:
+      return "start a process";
   }
   return "";
 }
 
 bool has_whiteout(int upper) {
   struct stat info {};
-  return ::fstatat(upper, "file", &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0);
+  return ::fstatat(upper, "file", &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISCHR(info.st_mode) &&
+         info.st_rdev == makedev(0, 0);
 }
 
 /// Deletes a file and replaces a directory through an overlay, and looks for the marks.
 ProbeFailure try_overlay(int dir, oci::OverlayFlavour flavour) {
   for (const char* name : {"lower", "upper", "work"}) ensure_dir_at(dir, name, 0755);
-  const UniqueFd lower = open_at(dir, "lower", O_RDONLY | O_DIRECTORY), upper = open_at(dir, "upper", O_RDONLY | O_DIRECTORY),
+  const UniqueFd lower = open_at(dir, "lower", O_RDONLY | O_DIRECTORY),
+                 upper = open_at(dir, "upper", O_RDONLY | O_DIRECTORY),
                  work = open_at(dir, "work", O_RDONLY | O_DIRECTORY);
   open_at(lower.get(), "file", O_WRONLY | O_CREAT, 0644);
   ensure_dir_at(lower.get(), "dir", 0755);
@@ -80,9 +88,12 @@ ProbeFailure try_overlay(int dir, oci::OverlayFlavour flavour) {
 
 std::string TierReport::name() const {
   switch (tier) {
-    case Tier::root: return "T0";
-    case Tier::user_namespace: return "T1";
-    case Tier::none: break;
+    case Tier::root:
+      return "T0";
+    case Tier::user_namespace:
+      return "T1";
+    case Tier::none:
+      break;
   }
   return "none";
 }
@@ -101,7 +112,8 @@ ProbeFailure probe_namespaces() {
   }
   write_end.reset();
   Report report;
-  if (::read(read_end.get(), &report, sizeof report) != static_cast<ssize_t>(sizeof report)) report = {Step::lost, EIO};
+  if (::read(read_end.get(), &report, sizeof report) != static_cast<ssize_t>(sizeof report))
+    report = {Step::lost, EIO};
   while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
   }
   return {std::string(step_text(report.step)), report.error_number};
@@ -121,16 +133,23 @@ ProbeFailure probe_overlay(int store_dir, oci::OverlayFlavour flavour) {
 std::vector<std::string> advice_for(const ProbeFailure& failure, bool is_root) {
   std::vector<std::string> out;
   if (failure.what == step_text(Step::proc)) {
-    out.push_back("/proc is partly hidden here, as in a container: docker run --security-opt systempaths=unconfined");
+    out.push_back(
+        "/proc is partly hidden here, as in a container: docker run --security-opt systempaths=unconfined");
   } else if (failure.what == step_text(Step::namespaces) || failure.what == step_text(Step::private_mounts)) {
     if (is_root) {
-      out.push_back("in a container: docker run --privileged, or --security-opt seccomp=unconfined --security-opt apparmor=unconfined");
+      out.push_back(
+          "in a container: docker run --privileged, or --security-opt seccomp=unconfined --security-opt "
+          "apparmor=unconfined");
     } else {
-      out.push_back("on Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile that allows userns");
+      out.push_back(
+          "on Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile that "
+          "allows userns");
       out.push_back("sysctl user.max_user_namespaces must not be 0");
     }
   } else {
-    out.push_back("put the store on ext4, xfs, btrfs or tmpfs with --root: overlays do not work on overlays or network file systems");
+    out.push_back(
+        "put the store on ext4, xfs, btrfs or tmpfs with --root: overlays do not work on overlays or network "
+        "file systems");
   }
   return out;
 }

@@ -10,22 +10,22 @@ namespace imgbuild::builder {
 
 /// How RUN can be isolated here (SBX-4). The tiers that lie between and below are refused for now.
 enum class Tier : std::uint8_t {
-  root,             ///< T0: root with all rights
-  user_namespace,   ///< T1: root of a user namespace with many ids
-  none,             ///< no RUN; builds without RUN work
+  root,            ///< T0: root with all rights
+  user_namespace,  ///< T1: root of a user namespace with many ids
+  none,            ///< no RUN; builds without RUN work
 };
 
 struct TierReport {
   Tier tier = Tier::none;
   oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
   std::string name() const;
-  std::string refusal;                ///< why no better tier: one sentence; empty for T0
-  std::vector<std::string> advice;    ///< what to do about it (RLS-20)
+  std::string refusal;              ///< why no better tier: one sentence; empty for T0
+  std::vector<std::string> advice;  ///< what to do about it (RLS-20)
 };
 
-/// Whether this process could start a sandbox: namespaces, private mounts and a fresh /proc, tried in a child that is
-/// thrown away and touches nothing of the caller's (SBX-6). Empty when it can, otherwise what failed and why. Call
-/// while there is a single thread.
+/// Whether this process could start a sandbox: namespaces, private mounts and a fresh /proc, tried in a child
+/// that is thrown away and touches nothing of the caller's (SBX-6). Empty when it can, otherwise what failed
+/// and why. Call while there is a single thread.
 struct ProbeFailure {
   std::string what;
   int error_number = 0;
@@ -33,8 +33,8 @@ struct ProbeFailure {
 };
 ProbeFailure probe_namespaces();
 
-/// Whether the file system of `store_dir` can carry overlays with their marks (OVL-30, OVL-50, OVL-51). Nothing is
-/// attached anywhere; a directory is made in `store_dir` and removed.
+/// Whether the file system of `store_dir` can carry overlays with their marks (OVL-30, OVL-50, OVL-51).
+/// Nothing is attached anywhere; a directory is made in `store_dir` and removed.
 ProbeFailure probe_overlay(int store_dir, oci::OverlayFlavour flavour);
 
 /// What to do about a failed probe.

@@ -27,7 +27,8 @@ std::string clean_member_path(const std::string& path) {
   std::string out;
   for (const auto part : split(path, '/')) {
     if (part.empty() || part == ".") continue;
-    if (part == "..") throw IntegrityError(cat("the context archive holds the path \"", printable(path), "\""));
+    if (part == "..")
+      throw IntegrityError(cat("the context archive holds the path \"", printable(path), "\""));
     if (!out.empty()) out += '/';
     out += part;
   }
@@ -45,7 +46,8 @@ Digest digest_of(const oci::ContentOpener& open) {
 /// An unpacked archive as a context. `spool` holds the contents and lives as long as the tree.
 class ArchiveContext final : public SourceTree {
  public:
-  ArchiveContext(std::vector<ArchiveMember> members, std::shared_ptr<Spool> spool) : spool_(std::move(spool)) {
+  ArchiveContext(std::vector<ArchiveMember> members, std::shared_ptr<Spool> spool)
+      : spool_(std::move(spool)) {
     std::map<std::string, const ArchiveMember*> files;
     for (const auto& member : members) {
       const std::string path = clean_member_path(member.path);
@@ -55,7 +57,8 @@ class ArchiveContext final : public SourceTree {
       if (member.link_to) {
         group = clean_member_path(*member.link_to);
         const auto target = files.find(group);
-        if (target == files.end()) throw IntegrityError(cat("the context archive links to a missing file: ", printable(path)));
+        if (target == files.end())
+          throw IntegrityError(cat("the context archive links to a missing file: ", printable(path)));
         real = target->second;
       }
       files[path] = real;
@@ -70,7 +73,9 @@ class ArchiveContext final : public SourceTree {
   }
 
   std::optional<SourceNode> find(const std::string& path) override { return tree_.find(path); }
-  std::vector<std::pair<std::string, SourceNode>> list(const std::string& path) override { return tree_.list(path); }
+  std::vector<std::pair<std::string, SourceNode>> list(const std::string& path) override {
+    return tree_.list(path);
+  }
   oci::ContentOpener open(const std::string& path) override { return tree_.open(path); }
   Digest content_digest(const std::string& path) override { return tree_.content_digest(path); }
 
@@ -92,21 +97,23 @@ std::shared_ptr<const SourceText> read_from_tree(SourceTree& tree, const std::st
   auto found = resolve_source(tree, path, true);
   if (!found.node && wanted.empty()) found = resolve_source(tree, "dockerfile", true);
   if (!found.node || found.node->attributes.type != oci::FileType::regular) {
-    throw Error(cat("the context holds no file ", printable(path))).with_note("name another one with -f, relative to the context");
+    throw Error(cat("the context holds no file ", printable(path)))
+        .with_note("name another one with -f, relative to the context");
   }
   const auto source = tree.open(found.path)();
   return std::make_shared<SourceText>(path, read_all(*source, kMaxDockerfile, path));
 }
 
 std::shared_ptr<const SourceText> read_dockerfile_argument(const BuildRequest& request) {
-  const UniqueFd file = open_path(request.dockerfile == "-" ? request.stdin_content : request.dockerfile, O_RDONLY);
+  const UniqueFd file =
+      open_path(request.dockerfile == "-" ? request.stdin_content : request.dockerfile, O_RDONLY);
   const std::string name = request.dockerfile == "-" ? "Dockerfile" : request.dockerfile;
   return std::make_shared<SourceText>(name, read_file(file.get(), kMaxDockerfile, name));
 }
 
 /// A tar, or a bare Dockerfile: then the context holds that file alone, named `context` (CTX-5).
-void use_single_file(BuildInputs& inputs, const BuildRequest& request, Host& host, const oci::ContentOpener& open,
-                     const Timestamp& mtime, std::string_view name) {
+void use_single_file(BuildInputs& inputs, const BuildRequest& request, Host& host,
+                     const oci::ContentOpener& open, const Timestamp& mtime, std::string_view name) {
   if (auto tree = try_unpack(open, name, host)) {
     inputs.context = std::move(tree);
     inputs.dockerfile_text = read_from_tree(*inputs.context, request.dockerfile);
@@ -132,7 +139,8 @@ void load_remote_inputs(BuildInputs& inputs, const BuildRequest& request, Host& 
     use_single_file(inputs, request, host, open_file(request.stdin_content), now, "standard input");
     return;
   }
-  RemoteRequest remote{.source = request.context, .checksum = {}, .keep_git_dir = std::nullopt, .build_time = now};
+  RemoteRequest remote{
+      .source = request.context, .checksum = {}, .keep_git_dir = std::nullopt, .build_time = now};
   if (const auto git = parser::parse_git_reference(request.context)) {
     const auto result = host.remote.fetch_git_tree(*git, remote, true, request.secrets, stop);
     inputs.context = result.tree;
@@ -147,9 +155,10 @@ void load_remote_inputs(BuildInputs& inputs, const BuildRequest& request, Host& 
   inputs.keep_alive = result.tree;
 }
 
-std::shared_ptr<SourceTree> open_remote_tree(const std::string& value, const BuildRequest& request, Host& host,
-                                             std::stop_token stop) {
-  RemoteRequest remote{.source = value, .checksum = {}, .keep_git_dir = std::nullopt, .build_time = host.clock()};
+std::shared_ptr<SourceTree> open_remote_tree(const std::string& value, const BuildRequest& request,
+                                             Host& host, std::stop_token stop) {
+  RemoteRequest remote{
+      .source = value, .checksum = {}, .keep_git_dir = std::nullopt, .build_time = host.clock()};
   if (const auto git = parser::parse_git_reference(value)) {
     return host.remote.fetch_git_tree(*git, remote, true, request.secrets, stop).tree;
   }
@@ -160,7 +169,8 @@ std::shared_ptr<SourceTree> open_remote_tree(const std::string& value, const Bui
     throw Error(cat(printable(value), " is neither a directory nor a tar archive"), ExitCode::usage);
   }
   throw Error(cat("unsupported context source ", printable(value)), ExitCode::usage)
-      .with_note("use a directory, a tar file, docker-image://NAME, oci-layout://FOLDER, a git reference or a URL");
+      .with_note(
+          "use a directory, a tar file, docker-image://NAME, oci-layout://FOLDER, a git reference or a URL");
 }
 
 }  // namespace imgbuild::builder

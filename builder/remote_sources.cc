@@ -51,14 +51,16 @@ RemoteFetcher::RemoteFetcher(oci::HttpClient& http, cache::StatMemo& memo, Threa
                              std::function<Timestamp()> clock, RemoteOptions options)
     : http_(http), memo_(memo), pool_(pool), clock_(std::move(clock)), options_(std::move(options)) {}
 
-RemoteResult RemoteFetcher::fetch(const RemoteRequest& request, const SecretStore& secrets, std::stop_token stop) {
+RemoteResult RemoteFetcher::fetch(const RemoteRequest& request, const SecretStore& secrets,
+                                  std::stop_token stop) {
   const auto git = parser::parse_git_reference(request.source);
   if (git && !git->context_only) return fetch_git_tree(*git, request, false, secrets, stop);
   return fetch_file(request, {}, secrets, stop);
 }
 
-RemoteResult RemoteFetcher::fetch_git_tree(const parser::GitReference& reference, const RemoteRequest& request,
-                                           bool as_context, const SecretStore& secrets, std::stop_token stop) {
+RemoteResult RemoteFetcher::fetch_git_tree(const parser::GitReference& reference,
+                                           const RemoteRequest& request, bool as_context,
+                                           const SecretStore& secrets, std::stop_token stop) {
   if (request.keep_git_dir && reference.keep_git_dir && *request.keep_git_dir != *reference.keep_git_dir) {
     throw SyntaxError("inconsistent keep-git-dir configuration");
   }
@@ -90,15 +92,17 @@ RemoteResult RemoteFetcher::fetch_git_tree(const parser::GitReference& reference
 
 RemoteResult RemoteFetcher::fetch_file(const RemoteRequest& request, const std::string& name,
                                        const SecretStore& secrets, std::stop_token stop) {
-  HttpFetchOptions options{.checksum = request.checksum,
-                           .authorization = http_authorization(secrets, oci::HttpUrl::parse(request.source).host()),
-                           .global_addresses_only = options_.global_addresses_only,
-                           .spool_directory = options_.spool_directory,
-                           .memo = options_.http_memo};
+  HttpFetchOptions options{
+      .checksum = request.checksum,
+      .authorization = http_authorization(secrets, oci::HttpUrl::parse(request.source).host()),
+      .global_addresses_only = options_.global_addresses_only,
+      .spool_directory = options_.spool_directory,
+      .memo = options_.http_memo};
   FetchedFile file = fetch_http(http_, request.source, options, stop);
   if (!name.empty()) file.name = name;
   RemoteResult result{.path = file.name};
-  result.key = cat("http ", file.name, "\ndigest ", file.digest.str(), "\nlast-modified ", file.mtime.seconds);
+  result.key =
+      cat("http ", file.name, "\ndigest ", file.digest.str(), "\nlast-modified ", file.mtime.seconds);
   auto tree = std::make_shared<MemorySource>();
   tree->add_file(file.name, {.mode = 0600, .mtime = file.mtime, .size = file.size}, file.open, file.digest);
   result.tree = tree;

@@ -19,42 +19,43 @@ namespace imgbuild::builder {
 
 /// One remote source of an ADD, as written after expansion.
 struct RemoteRequest {
-  std::string source;                     ///< URL or git reference
-  std::string checksum;                   ///< digest for a URL, commit id for git; may be empty
+  std::string source;    ///< URL or git reference
+  std::string checksum;  ///< digest for a URL, commit id for git; may be empty
   std::optional<bool> keep_git_dir;
-  Timestamp build_time;                   ///< modification time of a checkout (ADD-43)
+  Timestamp build_time;  ///< modification time of a checkout (ADD-43)
 };
 
 /// The files behind a remote source. `tree` keeps what it needs on disk alive.
 struct RemoteResult {
-  std::string path;                       ///< what to copy: the file's name, "" for a whole checkout
+  std::string path;  ///< what to copy: the file's name, "" for a whole checkout
   bool is_git = false;
   std::shared_ptr<SourceTree> tree;
-  std::string key;                        ///< names the content for cache keys (CAC-30, CAC-31); no secrets
-  std::string commit;                     ///< git: full id
+  std::string key;     ///< names the content for cache keys (CAC-30, CAC-31); no secrets
+  std::string commit;  ///< git: full id
   std::optional<std::int64_t> commit_time;
-  std::optional<FetchedFile> file;        ///< downloads
+  std::optional<FetchedFile> file;  ///< downloads
 };
 
 struct RemoteOptions {
   GitProgram git;
-  std::string work_directory;             ///< absolute, for checkouts
-  int spool_directory = -1;               ///< for downloads; -1: in memory
-  bool global_addresses_only = false;     ///< --block-private-urls
+  std::string work_directory;          ///< absolute, for checkouts
+  int spool_directory = -1;            ///< for downloads; -1: in memory
+  bool global_addresses_only = false;  ///< --block-private-urls
   HttpMemo* http_memo = nullptr;
 };
 
 /// Gets what ADD and remote contexts name. Thread-safe. Everything given is borrowed.
 class RemoteFetcher {
  public:
-  RemoteFetcher(oci::HttpClient& http, cache::StatMemo& memo, ThreadPool* pool, std::function<Timestamp()> clock,
-                RemoteOptions options);
+  RemoteFetcher(oci::HttpClient& http, cache::StatMemo& memo, ThreadPool* pool,
+                std::function<Timestamp()> clock, RemoteOptions options);
 
-  /// A URL or a git reference of an ADD. Throws SyntaxError for a wrong reference, otherwise as fetch_http, fetch_git.
+  /// A URL or a git reference of an ADD. Throws SyntaxError for a wrong reference, otherwise as fetch_http,
+  /// fetch_git.
   RemoteResult fetch(const RemoteRequest& request, const SecretStore& secrets, std::stop_token stop);
   /// A git reference, also those that are only one as a context (CTX-4). `mtime` is given to every file.
-  RemoteResult fetch_git_tree(const parser::GitReference& reference, const RemoteRequest& request, bool as_context,
-                              const SecretStore& secrets, std::stop_token stop);
+  RemoteResult fetch_git_tree(const parser::GitReference& reference, const RemoteRequest& request,
+                              bool as_context, const SecretStore& secrets, std::stop_token stop);
   /// A URL as one file 0600 0:0 named `name`, or by ADD-21 when that is empty (CTX-5 names it `context`).
   RemoteResult fetch_file(const RemoteRequest& request, const std::string& name, const SecretStore& secrets,
                           std::stop_token stop);

@@ -13,7 +13,8 @@
 
 namespace imgbuild::builder {
 
-void write_rootfs_tar(const oci::FileTree& tree, ContentProvider& content, std::optional<Timestamp> epoch, Sink& out) {
+void write_rootfs_tar(const oci::FileTree& tree, ContentProvider& content, std::optional<Timestamp> epoch,
+                      Sink& out) {
   oci::TarOptions options;
   if (epoch) options.force_mtime = epoch->seconds;
   oci::TarWriter tar(out, options);
@@ -42,7 +43,8 @@ void write_rootfs_tar(const oci::FileTree& tree, ContentProvider& content, std::
 
 std::size_t write_rootfs_folder(const oci::FileTree& tree, std::shared_ptr<ContentProvider> content,
                                 std::optional<Timestamp> epoch, const std::string& folder) {
-  if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) throw SystemError(errno, "create folder", folder);
+  if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST)
+    throw SystemError(errno, "create folder", folder);
   const UniqueFd directory = open_path(folder, O_RDONLY | O_DIRECTORY);
   const auto source = make_stage_source(tree, std::move(content));
   std::size_t skipped = 0;

@@ -9,12 +9,13 @@
 
 namespace imgbuild::builder {
 
-/// Writes a root file system as one tar with the owners it has in the image (EXP-25): no whiteouts, hard links kept,
-/// sorted. With `epoch` every time becomes it (REP-2).
-void write_rootfs_tar(const oci::FileTree& tree, ContentProvider& content, std::optional<Timestamp> epoch, Sink& out);
+/// Writes a root file system as one tar with the owners it has in the image (EXP-25): no whiteouts, hard
+/// links kept, sorted. With `epoch` every time becomes it (REP-2).
+void write_rootfs_tar(const oci::FileTree& tree, ContentProvider& content, std::optional<Timestamp> epoch,
+                      Sink& out);
 
-/// Writes it into a folder, which is made if need be: owners are whoever builds, devices are left out (EXP-24).
-/// Returns how many were.
+/// Writes it into a folder, which is made if need be: owners are whoever builds, devices are left out
+/// (EXP-24). Returns how many were.
 std::size_t write_rootfs_folder(const oci::FileTree& tree, std::shared_ptr<ContentProvider> content,
                                 std::optional<Timestamp> epoch, const std::string& folder);
 

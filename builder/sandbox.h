@@ -18,26 +18,27 @@ namespace imgbuild::builder {
 /// What the sandbox mounts as the root of a RUN: an overlay of these directories. Descriptors are O_PATH or
 /// O_RDONLY directories and belong to the snapshot, not to the spec.
 struct RootfsSpec {
-  std::vector<int> lower_dirs;   ///< top first, at least one (an empty directory for scratch)
-  int upper_dir = -1;            ///< fresh and empty (SBX-36)
+  std::vector<int> lower_dirs;  ///< top first, at least one (an empty directory for scratch)
+  int upper_dir = -1;           ///< fresh and empty (SBX-36)
   int work_dir = -1;
 };
 
 /// A file or directory from outside attached inside. Data only.
 struct SandboxMount {
   enum class Kind {
-    bind,        ///< directory or file behind `source_fd`
+    bind,  ///< directory or file behind `source_fd`
     tmpfs,
-    file,        ///< `content` as a read-only file on a private tmpfs (secrets, heredoc scripts)
-    overlay,     ///< merged view of `lower_dirs`, then `source_path` inside it: bind from a stage or image, and
-                 ///< every bind with rw. Read-only, or writable with the writes thrown away afterwards (SEC-37)
+    file,     ///< `content` as a read-only file on a private tmpfs (secrets, heredoc scripts)
+    overlay,  ///< merged view of `lower_dirs`, then `source_path` inside it: bind from a stage or image, and
+              ///< every bind with rw. Read-only, or writable with the writes thrown away afterwards (SEC-37)
   };
   Kind kind = Kind::bind;
-  std::string target;              ///< absolute, clean (SBX-58 is checked by the sandbox)
-  int source_fd = -1;              ///< bind: O_PATH descriptor of a directory or regular file
-  std::vector<int> lower_dirs;     ///< overlay: layer directories, top first, at least one
-  std::string source_path;         ///< overlay: resolved inside the merged view as in a chroot (MNT-26); "" is its root
-  std::string content;             ///< file
+  std::string target;           ///< absolute, clean (SBX-58 is checked by the sandbox)
+  int source_fd = -1;           ///< bind: O_PATH descriptor of a directory or regular file
+  std::vector<int> lower_dirs;  ///< overlay: layer directories, top first, at least one
+  std::string
+      source_path;      ///< overlay: resolved inside the merged view as in a chroot (MNT-26); "" is its root
+  std::string content;  ///< file
   bool read_only = true;
   bool no_exec = false;
   std::uint32_t mode = 0644;       ///< file, tmpfs
@@ -54,39 +55,41 @@ struct Ulimit {
 /// Everything about one RUN process, as data. Tests compare specs; one file makes the system calls.
 struct SandboxSpec {
   RootfsSpec rootfs;
-  std::vector<SandboxMount> mounts;           ///< attached parents first, whatever the order here (MNT-22)
+  std::vector<SandboxMount> mounts;  ///< attached parents first, whatever the order here (MNT-22)
   std::vector<std::string> argv;
-  std::vector<std::string> env;               ///< "k=v"
-  std::string working_dir = "/";              ///< created root 0755 (or owned by uid:gid) when missing (SBX-74)
+  std::vector<std::string> env;   ///< "k=v"
+  std::string working_dir = "/";  ///< created root 0755 (or owned by uid:gid) when missing (SBX-74)
   std::uint32_t uid = 0, gid = 0;
   std::vector<std::uint32_t> extra_gids;
   std::string hostname = "buildkitsandbox";
-  std::vector<std::pair<std::string, std::string>> extra_hosts;   ///< name, ip
-  std::string resolv_conf;                    ///< content of /etc/resolv.conf
+  std::vector<std::pair<std::string, std::string>> extra_hosts;  ///< name, ip
+  std::string resolv_conf;                                       ///< content of /etc/resolv.conf
   enum class Network { host, none } network = Network::host;
-  bool insecure = false;                      ///< RUN --security=insecure
+  bool insecure = false;  ///< RUN --security=insecure
   std::uint64_t shm_size_bytes = 64ull << 20;
-  std::vector<Ulimit> ulimits;                ///< a limit that cannot be set is an error that names it
+  std::vector<Ulimit> ulimits;  ///< a limit that cannot be set is an error that names it
   std::optional<std::chrono::nanoseconds> timeout;
 };
 
 struct SandboxResult {
-  int exit_code = 0;                 ///< 128+n when killed by signal n (SBX-81)
+  int exit_code = 0;  ///< 128+n when killed by signal n (SBX-81)
   bool timed_out = false;
   bool out_of_memory = false;
   std::chrono::nanoseconds cpu_time{0};
   std::uint64_t peak_memory_bytes = 0;
 };
 
-/// Runs commands so that they reach nothing of the host (sandbox-and-security.md part 1). Thread-safe: several
-/// run() calls at once. `output` gets stream (1 or 2) and raw bytes, from one thread at a time per run.
+/// Runs commands so that they reach nothing of the host (sandbox-and-security.md part 1). Thread-safe:
+/// several run() calls at once. `output` gets stream (1 or 2) and raw bytes, from one thread at a time per
+/// run.
 class Sandbox {
  public:
   virtual ~Sandbox() = default;
   /// Returns when the command and everything it started are gone and the stubs of mounts are cleaned from the
-  /// upper directory (SBX-54). Throws Error when the sandbox itself cannot be made (with stage and reason), Cancelled
-  /// when `stop` was requested: then everything inside has been killed.
-  virtual SandboxResult run(const SandboxSpec& spec, const std::function<void(int stream, std::string_view)>& output,
+  /// upper directory (SBX-54). Throws Error when the sandbox itself cannot be made (with stage and reason),
+  /// Cancelled when `stop` was requested: then everything inside has been killed.
+  virtual SandboxResult run(const SandboxSpec& spec,
+                            const std::function<void(int stream, std::string_view)>& output,
                             std::stop_token stop) = 0;
 };
 

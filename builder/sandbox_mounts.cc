@@ -21,13 +21,14 @@ using Kind = SandboxMount::Kind;
 
 constexpr unsigned kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
-/// Where files from outside lie: in memory that is never swapped, so that what is secret reaches no disk. The list of
-/// mounts inside shows the options of the file system beside those of the mount, and commands see just the latter with
-/// Docker. A ramfs has none to show, where a tmpfs tells noswap and, in a user namespace, whose it is; and its mode is
-/// none either when it is changed afterwards.
+/// Where files from outside lie: in memory that is never swapped, so that what is secret reaches no disk. The
+/// list of mounts inside shows the options of the file system beside those of the mount, and commands see
+/// just the latter with Docker. A ramfs has none to show, where a tmpfs tells noswap and, in a user
+/// namespace, whose it is; and its mode is none either when it is changed afterwards.
 UniqueFd make_context() {
   UniqueFd context = FsContext("ramfs").mount(kPlain);
-  if (::fchmodat(context.get(), ".", 0700, 0) != 0) throw SystemError(errno, "chmod", "files for the sandbox");
+  if (::fchmodat(context.get(), ".", 0700, 0) != 0)
+    throw SystemError(errno, "chmod", "files for the sandbox");
   return context;
 }
 
@@ -43,7 +44,9 @@ bool is_directory(int fd) {
   return S_ISDIR(info.st_mode);
 }
 
-std::size_t depth(const std::string& target) { return static_cast<std::size_t>(std::count(target.begin(), target.end(), '/')); }
+std::size_t depth(const std::string& target) {
+  return static_cast<std::size_t>(std::count(target.begin(), target.end(), '/'));
+}
 
 UniqueFd make_tmpfs(const SandboxMount& mount) {
   constexpr char kOctal[] = "01234567";
@@ -61,7 +64,8 @@ TempDir make_stub_layer(int scratch_dir) {
   TempDir layer = TempDir::create(scratch_dir, ".stubs-");
   for (const char* name : {"proc", "sys", "dev", "etc"}) {
     ensure_dir_at(layer.fd(), name, 0755);
-    if (::fchmodat(layer.fd(), name, 0755, 0) != 0) throw SystemError(errno, "chmod", name);   // whatever the umask is
+    if (::fchmodat(layer.fd(), name, 0755, 0) != 0)
+      throw SystemError(errno, "chmod", name);  // whatever the umask is
   }
   for (const char* name : {"etc/hosts", "etc/resolv.conf"}) {
     const UniqueFd file = open_at(layer.fd(), name, O_WRONLY | O_CREAT | O_EXCL, 0644);
@@ -71,25 +75,31 @@ TempDir make_stub_layer(int scratch_dir) {
 }
 
 std::string clean_mount_target(const std::string& target) {
-  const auto refuse = [&](std::string_view why) { throw Error(cat("invalid mount target \"", printable(target), "\": ", why)); };
+  const auto refuse = [&](std::string_view why) {
+    throw Error(cat("invalid mount target \"", printable(target), "\": ", why));
+  };
   if (!target.starts_with('/')) refuse("it is not absolute");
   if (target.find('\0') != std::string::npos || target.size() > 4000) refuse("it is no usable path");
   std::vector<std::string> parts;
   for (const auto part : split(target, '/')) {
     if (part.size() > 255) refuse("a name in it is too long");
     if (part.empty() || part == ".") continue;
-    if (part != "..") parts.emplace_back(part);
-    else if (!parts.empty()) parts.pop_back();
+    if (part != "..")
+      parts.emplace_back(part);
+    else if (!parts.empty())
+      parts.pop_back();
   }
   if (parts.empty()) refuse("it is the root");
-  const bool allowed_in_dev = parts.size() > 2 && parts[0] == "dev" && (parts[1] == "shm" || parts[1] == "pipes");
+  const bool allowed_in_dev =
+      parts.size() > 2 && parts[0] == "dev" && (parts[1] == "shm" || parts[1] == "pipes");
   if (parts[0] == "proc" || parts[0] == "sys" || (parts[0] == "dev" && !allowed_in_dev))
     refuse(cat("/", parts[0], " belongs to the sandbox"));
   return cat("/", join(parts, "/"));
 }
 
 std::string hosts_file(const SandboxSpec& spec) {
-  std::string out = cat("127.0.0.1\tlocalhost ", spec.hostname, "\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+  std::string out =
+      cat("127.0.0.1\tlocalhost ", spec.hostname, "\n::1\tlocalhost ip6-localhost ip6-loopback\n");
   for (const auto& [name, address] : spec.extra_hosts) out += cat(address, "\t", name, "\n");
   return out;
 }
@@ -104,20 +114,22 @@ SandboxMounts::SandboxMounts(const SandboxSpec& spec, const Options& options)
 std::uint32_t SandboxMounts::keep(UniqueFd fd) {
   const std::size_t index = launch::fd_first_mount + fds_.size();
   if (index >= static_cast<std::size_t>(launch::kMaxFds))
-    throw UnsupportedError(cat("more than ", launch::kMaxFds - launch::fd_first_mount, " mounts for one RUN"));
+    throw UnsupportedError(
+        cat("more than ", launch::kMaxFds - launch::fd_first_mount, " mounts for one RUN"));
   fds_.push_back(std::move(fd));
   return static_cast<std::uint32_t>(index);
 }
 
-void SandboxMounts::write_context_file(const std::string& name, const std::string& content, std::uint32_t mode,
-                                       std::uint32_t uid, std::uint32_t gid) {
+void SandboxMounts::write_context_file(const std::string& name, const std::string& content,
+                                       std::uint32_t mode, std::uint32_t uid, std::uint32_t gid) {
   const UniqueFd file = open_at(context_.get(), name, O_WRONLY | O_CREAT | O_EXCL, 0600);
   write_all(file.get(), content, "file for the sandbox");
   if (::fchown(file.get(), uid, gid) != 0) throw SystemError(errno, "chown", "file for the sandbox");
   if (::fchmod(file.get(), mode) != 0) throw SystemError(errno, "chmod", "file for the sandbox");
 }
 
-void SandboxMounts::add_system_file(LaunchRequestBuilder& request, const std::string& path, const std::string& content) {
+void SandboxMounts::add_system_file(LaunchRequestBuilder& request, const std::string& path,
+                                    const std::string& content) {
   const auto place = stubs_.ensure(path, false, true, covered_);
   const std::string name = cat("f", file_count_++);
   write_context_file(name, content, 0644, 0, 0);
@@ -137,7 +149,7 @@ UniqueFd SandboxMounts::open_merged(const SandboxMount& mount) {
   ensure_dir_at(scratch, "u", 0755);
   upper = open_at(scratch, "u", O_PATH | O_DIRECTORY);
   if (mount.read_only) {
-    dirs.lower.push_back(upper.get());   // an overlay without an upper directory wants two lower ones
+    dirs.lower.push_back(upper.get());  // an overlay without an upper directory wants two lower ones
   } else {
     ensure_dir_at(scratch, "w", 0755);
     work = open_at(scratch, "w", O_PATH | O_DIRECTORY);
@@ -158,7 +170,9 @@ void SandboxMounts::add_user_mount(LaunchRequestBuilder& request, const SandboxM
       directory = is_directory(mount.source_fd);
       entry.fd = keep(clone_mount(mount.source_fd, ""));
       break;
-    case Kind::tmpfs: entry.fd = keep(make_tmpfs(mount)); break;
+    case Kind::tmpfs:
+      entry.fd = keep(make_tmpfs(mount));
+      break;
     case Kind::overlay: {
       UniqueFd merged = open_merged(mount);
       // Links in the source stay inside the tree they are in (CVE-2024-1753).

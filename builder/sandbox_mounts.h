@@ -22,22 +22,24 @@ class SandboxMounts {
     int scratch_dir = -1;
     oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
     OverlayMountOptions overlay;
-    int stub_layer = -1;   ///< of make_stub_layer(); borrowed
+    int stub_layer = -1;  ///< of make_stub_layer(); borrowed
   };
   /// Throws Error for a target that is not allowed (SBX-58), UnsupportedError for too many mounts.
   SandboxMounts(const SandboxSpec& spec, const Options& options);
 
   int root() const noexcept { return root_.get(); }
   int context() const noexcept { return context_.get(); }
-  const std::vector<UniqueFd>& fds() const noexcept { return fds_; }   ///< in the order the request counts them
+  const std::vector<UniqueFd>& fds() const noexcept {
+    return fds_;
+  }  ///< in the order the request counts them
   /// Adds the mounts to the request; makes their mount points.
   void add_to(LaunchRequestBuilder& request);
   /// Takes the mount points away again, after everything in the sandbox is gone.
   void clean() noexcept { stubs_.clean(); }
 
  private:
-  void write_context_file(const std::string& name, const std::string& content, std::uint32_t mode, std::uint32_t uid,
-                          std::uint32_t gid);
+  void write_context_file(const std::string& name, const std::string& content, std::uint32_t mode,
+                          std::uint32_t uid, std::uint32_t gid);
   void add_system_file(LaunchRequestBuilder& request, const std::string& path, const std::string& content);
   void add_user_mount(LaunchRequestBuilder& request, const SandboxMount& mount);
   std::uint32_t keep(UniqueFd fd);
@@ -53,13 +55,13 @@ class SandboxMounts {
   unsigned file_count_ = 0;
 };
 
-/// A directory with the mount points every sandbox needs, below `scratch_dir`. It goes under the lowest layer of a root, so
-/// that what most images lack is there without being made, copied up and cleaned away in each upper directory; what
-/// an image has or has deleted itself comes first. Throws SystemError.
+/// A directory with the mount points every sandbox needs, below `scratch_dir`. It goes under the lowest layer
+/// of a root, so that what most images lack is there without being made, copied up and cleaned away in each
+/// upper directory; what an image has or has deleted itself comes first. Throws SystemError.
 TempDir make_stub_layer(int scratch_dir);
 
-/// A mount target as the sandbox takes it: absolute, without `.`, `..` and doubled slashes. Throws Error for targets
-/// that would hide the sandbox's own mounts (SBX-58).
+/// A mount target as the sandbox takes it: absolute, without `.`, `..` and doubled slashes. Throws Error for
+/// targets that would hide the sandbox's own mounts (SBX-58).
 std::string clean_mount_target(const std::string& target);
 /// The content of /etc/hosts (SBX-53).
 std::string hosts_file(const SandboxSpec& spec);

@@ -6,9 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <vector>
@@ -22,13 +22,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kDrainTime = std::chrono::milliseconds(100);   // SBX-83
+constexpr auto kDrainTime = std::chrono::milliseconds(100);  // SBX-83
 constexpr std::size_t kChunk = 64 * 1024;
 
 class Watch {
  public:
   Watch(LaunchPipes pipes, const SandboxSpec& spec, const std::function<void(int, std::string_view)>& output)
-      : pipes_(std::move(pipes)), output_(output), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), buffer_(kChunk) {
+      : pipes_(std::move(pipes)),
+        output_(output),
+        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        buffer_(kChunk) {
     if (!wake_) throw SystemError(errno, "create", "an event descriptor");
     if (spec.timeout) deadline_ = Clock::now() + *spec.timeout;
   }
@@ -40,7 +43,7 @@ class Watch {
         if (process_) process_.kill(SIGKILL);
         read_reply();
       } catch (const std::exception&) {
-        return;   // it was never started, or the launcher is gone and took it along
+        return;  // it was never started, or the launcher is gone and took it along
       }
     }
   }
@@ -55,7 +58,9 @@ class Watch {
   }
 
  private:
-  bool over() const { return has_ended_ && ((!pipes_.output && !pipes_.errors && !pipes_.report) || Clock::now() >= deadline_); }
+  bool over() const {
+    return has_ended_ && ((!pipes_.output && !pipes_.errors && !pipes_.report) || Clock::now() >= deadline_);
+  }
 
   void step(const std::stop_token& stop) {
     std::array<pollfd, 5> waits = {{{pipes_.output.get(), POLLIN, 0},
@@ -63,14 +68,17 @@ class Watch {
                                     {pipes_.report.get(), POLLIN, 0},
                                     {has_ended_ ? -1 : pipes_.reply.get(), POLLIN, 0},
                                     {killed_ ? -1 : wake_.get(), POLLIN, 0}}};
-    if (::poll(waits.data(), waits.size(), wait_time()) < 0 && errno != EINTR) throw SystemError(errno, "poll");
+    if (::poll(waits.data(), waits.size(), wait_time()) < 0 && errno != EINTR)
+      throw SystemError(errno, "poll");
     if (waits[0].revents != 0) pump(pipes_.output, 1);
     if (waits[1].revents != 0) pump(pipes_.errors, 2);
     if (waits[2].revents != 0) read_report();
     if (waits[3].revents != 0) read_reply();
-    if (!has_ended_ && !killed_ && deadline_ != Clock::time_point::max() && Clock::now() >= deadline_) result_.timed_out = true;
+    if (!has_ended_ && !killed_ && deadline_ != Clock::time_point::max() && Clock::now() >= deadline_)
+      result_.timed_out = true;
     // Killing the first process of the namespace kills all of it. It may not have been started yet.
-    if ((stop.stop_requested() || result_.timed_out) && process_ && !killed_) killed_ = process_.kill(SIGKILL);
+    if ((stop.stop_requested() || result_.timed_out) && process_ && !killed_)
+      killed_ = process_.kill(SIGKILL);
   }
 
   int wait_time() const {
@@ -81,8 +89,10 @@ class Watch {
 
   void pump(UniqueFd& pipe, int stream) {
     const ssize_t size = ::read(pipe.get(), buffer_.data(), buffer_.size());
-    if (size > 0) output_(stream, {buffer_.data(), static_cast<std::size_t>(size)});
-    else if (size == 0 || (errno != EINTR && errno != EAGAIN)) pipe.reset();
+    if (size > 0)
+      output_(stream, {buffer_.data(), static_cast<std::size_t>(size)});
+    else if (size == 0 || (errno != EINTR && errno != EAGAIN))
+      pipe.reset();
   }
 
   void read_report() {
@@ -104,7 +114,8 @@ class Watch {
     const ssize_t size = ::recvmsg(pipes_.reply.get(), &header, MSG_CMSG_CLOEXEC);
     if (size < 0 && errno == EINTR) return;
     if (size == static_cast<ssize_t>(sizeof(launch::Started))) return started(bytes, header);
-    if (size != static_cast<ssize_t>(sizeof(launch::Ended))) throw Error("the launcher of RUN commands ended unexpectedly");
+    if (size != static_cast<ssize_t>(sizeof(launch::Ended)))
+      throw Error("the launcher of RUN commands ended unexpectedly");
     std::memcpy(&result_.ended, bytes, sizeof result_.ended);
     has_ended_ = true;
     deadline_ = Clock::now() + kDrainTime;
@@ -113,7 +124,8 @@ class Watch {
   void started(const char* bytes, msghdr& header) {
     launch::Started message;
     std::memcpy(&message, bytes, sizeof message);
-    if (message.error_number != 0) throw SystemError(message.error_number, "start", "a process in new namespaces");
+    if (message.error_number != 0)
+      throw SystemError(message.error_number, "start", "a process in new namespaces");
     const cmsghdr* rights = CMSG_FIRSTHDR(&header);
     int fd = -1;
     if (rights != nullptr && rights->cmsg_type == SCM_RIGHTS) std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);

@@ -13,21 +13,22 @@ namespace imgbuild::builder {
 
 /// Our ends of what connects us with a launch.
 struct LaunchPipes {
-  UniqueFd output, errors;    ///< the command's stdout and stderr
-  UniqueFd report;            ///< launch::Failure, or nothing
-  UniqueFd reply;             ///< launch::Started, launch::Ended
+  UniqueFd output, errors;  ///< the command's stdout and stderr
+  UniqueFd report;          ///< launch::Failure, or nothing
+  UniqueFd reply;           ///< launch::Started, launch::Ended
 };
 
 struct WatchResult {
-  std::optional<launch::Failure> failure;   ///< the command was never executed
+  std::optional<launch::Failure> failure;  ///< the command was never executed
   launch::Ended ended;
   bool timed_out = false;
 };
 
-/// Hands on what a launched command writes until it and everything it started are gone. Kills it when `stop` is
-/// requested or the time is over. Throws Error when the launcher could not start it or is lost itself. The caller
-/// looks at `stop` afterwards.
+/// Hands on what a launched command writes until it and everything it started are gone. Kills it when `stop`
+/// is requested or the time is over. Throws Error when the launcher could not start it or is lost itself. The
+/// caller looks at `stop` afterwards.
 WatchResult watch_launch(LaunchPipes pipes, const SandboxSpec& spec,
-                         const std::function<void(int stream, std::string_view)>& output, std::stop_token stop);
+                         const std::function<void(int stream, std::string_view)>& output,
+                         std::stop_token stop);
 
 }  // namespace imgbuild::builder

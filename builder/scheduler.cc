@@ -41,8 +41,10 @@ class TaskRun {
         failure = std::current_exception();
       }
       guard.lock();
-      if (failure) keep(failure);
-      else finish(task);
+      if (failure)
+        keep(failure);
+      else
+        finish(task);
       wake_.notify_all();
     }
   }

@@ -14,9 +14,9 @@ struct Task {
 };
 
 /// Runs every task after those it waits for, at most `jobs` at once, the earliest in the list first. When one
-/// throws, nothing new is started, the running ones are asked to stop, and after they ended the first exception is
-/// rethrown (a real failure before a Cancelled). A stop requested from outside ends in Cancelled. The waits must
-/// have no cycle.
+/// throws, nothing new is started, the running ones are asked to stop, and after they ended the first
+/// exception is rethrown (a real failure before a Cancelled). A stop requested from outside ends in
+/// Cancelled. The waits must have no cycle.
 void run_tasks(const std::vector<Task>& tasks, std::size_t jobs, std::stop_token stop);
 
 }  // namespace imgbuild::builder

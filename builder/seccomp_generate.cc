@@ -7,7 +7,8 @@
 int main() {
   try {
     for (const sock_filter& step : imgbuild::builder::build_seccomp_filter())
-      std::printf("{0x%x, %u, %u, 0x%xu},\n", unsigned{step.code}, unsigned{step.jt}, unsigned{step.jf}, unsigned{step.k});
+      std::printf("{0x%x, %u, %u, 0x%xu},\n", unsigned{step.code}, unsigned{step.jt}, unsigned{step.jf},
+                  unsigned{step.k});
     return std::fflush(stdout) == 0 ? 0 : 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "seccomp-generate: %s\n", error.what());

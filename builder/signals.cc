@@ -11,9 +11,10 @@ namespace imgbuild::builder {
 namespace {
 
 constexpr std::array<std::string_view, 37> kNames = {
-    "ABRT", "ALRM", "BUS",  "CHLD",  "CLD",  "CONT", "FPE",  "HUP",  "ILL",    "INT",  "IO",  "IOT",  "KILL",
-    "PIPE", "POLL", "PROF", "PWR",   "QUIT", "SEGV", "STKFLT", "STOP", "SYS",  "TERM", "TRAP", "TSTP", "TTIN",
-    "TTOU", "URG",  "USR1", "USR2",  "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX", "UNUSED"};
+    "ABRT",   "ALRM",  "BUS",  "CHLD", "CLD",   "CONT",  "FPE",   "HUP",  "ILL",  "INT",
+    "IO",     "IOT",   "KILL", "PIPE", "POLL",  "PROF",  "PWR",   "QUIT", "SEGV", "STKFLT",
+    "STOP",   "SYS",   "TERM", "TRAP", "TSTP",  "TTIN",  "TTOU",  "URG",  "USR1", "USR2",
+    "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX", "UNUSED"};
 
 /// Real-time signals are named by their distance from either end; 34 to 64 are free for programs.
 bool is_real_time(std::string_view name) {

@@ -20,9 +20,9 @@ class WritableSnapshot {
  public:
   virtual ~WritableSnapshot() = default;
   virtual RootfsSpec rootfs() const = 0;
-  /// What changed against `lower`, the merged tree of the layers below, ordered and complete as a layer (parents
-  /// included, no-ops left out; OVL-20…27, LAY-23…38). To be called after every process inside is gone. The openers
-  /// read the upper directory and are valid until the snapshot goes away, committed or not.
+  /// What changed against `lower`, the merged tree of the layers below, ordered and complete as a layer
+  /// (parents included, no-ops left out; OVL-20…27, LAY-23…38). To be called after every process inside is
+  /// gone. The openers read the upper directory and are valid until the snapshot goes away, committed or not.
   virtual std::vector<oci::PendingEntry> diff(const oci::FileTree& lower) = 0;
   /// Keeps the upper directory as the extracted form of the layer with this chain ID, so that it need not be
   /// extracted again. `diff_id` is what the layer written from diff() got.
@@ -37,12 +37,13 @@ class LayerDirs {
   virtual const std::vector<int>& fds() const noexcept = 0;
 };
 
-/// Makes snapshots and keeps layers extracted, by chain ID, once, shared by all builds on the store. Thread-safe;
-/// several processes may share the directory (locks per chain ID, publication by rename: STO-5).
+/// Makes snapshots and keeps layers extracted, by chain ID, once, shared by all builds on the store.
+/// Thread-safe; several processes may share the directory (locks per chain ID, publication by rename: STO-5).
 class Snapshotter {
  public:
   virtual ~Snapshotter() = default;
-  /// Extracts what is missing of `layers` (base first; blobs must be stored), prepares a fresh writable one on top.
+  /// Extracts what is missing of `layers` (base first; blobs must be stored), prepares a fresh writable one
+  /// on top.
   virtual std::unique_ptr<WritableSnapshot> prepare(const std::vector<oci::LayerBlob>& layers) = 0;
   /// The extracted layers themselves, for mounting them read-only (RUN --mount=from=…).
   virtual std::shared_ptr<LayerDirs> open_layers(const std::vector<oci::LayerBlob>& layers) = 0;

@@ -7,7 +7,8 @@
 
 namespace imgbuild::builder {
 
-std::optional<std::int64_t> parse_source_date_epoch(std::string_view text, std::optional<std::int64_t> context_time) {
+std::optional<std::int64_t> parse_source_date_epoch(std::string_view text,
+                                                    std::optional<std::int64_t> context_time) {
   if (text.empty()) return std::nullopt;
   if (text == "context") return context_time;
   std::int64_t seconds = 0;

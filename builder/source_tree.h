@@ -10,20 +10,22 @@
 
 namespace imgbuild::builder {
 
-/// One entry of a tree that files are copied from. Attributes are as the copy shall see them: a build context gives
-/// 0:0 owners and no xattrs (COPY-40), a stage gives its real ones (COPY-42).
+/// One entry of a tree that files are copied from. Attributes are as the copy shall see them: a build context
+/// gives 0:0 owners and no xattrs (COPY-40), a stage gives its real ones (COPY-42).
 struct SourceNode {
   oci::FileAttributes attributes;
-  std::string link_group;   ///< equal and non-empty for the names of one inode
+  std::string link_group;  ///< equal and non-empty for the names of one inode
 };
 
-/// A tree that COPY, ADD and bind mounts read: a build context, a stage, an image, a git checkout, a download.
-/// Paths are relative, clean, without leading slash; "" is the root. Methods may be called from several threads.
+/// A tree that COPY, ADD and bind mounts read: a build context, a stage, an image, a git checkout, a
+/// download. Paths are relative, clean, without leading slash; "" is the root. Methods may be called from
+/// several threads.
 class SourceTree {
  public:
   virtual ~SourceTree() = default;
 
-  /// The entry at `path`; no component is followed if it is a link. Nothing when it does not exist (or is ignored).
+  /// The entry at `path`; no component is followed if it is a link. Nothing when it does not exist (or is
+  /// ignored).
   virtual std::optional<SourceNode> find(const std::string& path) = 0;
   /// The children of directory `path`, sorted by bytes, ignored ones left out.
   virtual std::vector<std::pair<std::string, SourceNode>> list(const std::string& path) = 0;
@@ -34,15 +36,16 @@ class SourceTree {
   virtual Digest content_digest(const std::string& path) = 0;
   /// Tells that these digests will be asked for, so that they can be computed in parallel.
   virtual void prefetch_digests(const std::vector<std::string>& paths) { (void)paths; }
-  /// Why `path` is not there although it exists on disk: "line 4 of .dockerignore" for an ignored file. For errors.
+  /// Why `path` is not there although it exists on disk: "line 4 of .dockerignore" for an ignored file. For
+  /// errors.
   virtual std::optional<std::string> explain_absence(const std::string& path) {
     (void)path;
     return std::nullopt;
   }
 };
 
-/// Where `path` leads in `tree` when every symlink is resolved inside it as in a chroot (COPY-10). Throws Error
-/// "too many links". The result's node is nothing when it does not exist.
+/// Where `path` leads in `tree` when every symlink is resolved inside it as in a chroot (COPY-10). Throws
+/// Error "too many links". The result's node is nothing when it does not exist.
 struct ResolvedSource {
   std::string path;
   std::optional<SourceNode> node;

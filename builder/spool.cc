@@ -64,7 +64,8 @@ Spool::Spool(int directory) : file_(std::make_shared<const UniqueFd>(unnamed_fil
 std::uint64_t Spool::reserve(std::uint64_t size) {
   const std::uint64_t offset = size_;
   size_ += size;
-  if (::ftruncate(file_->get(), static_cast<off_t>(size_)) != 0) throw SystemError(errno, "grow", "spool file");
+  if (::ftruncate(file_->get(), static_cast<off_t>(size_)) != 0)
+    throw SystemError(errno, "grow", "spool file");
   return offset;
 }
 

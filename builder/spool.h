@@ -10,8 +10,8 @@
 
 namespace imgbuild::builder {
 
-/// Bytes set aside until a layer takes them, in a file without a name: gone with the last one who can read it.
-/// One writer; reading is thread-safe.
+/// Bytes set aside until a layer takes them, in a file without a name: gone with the last one who can read
+/// it. One writer; reading is thread-safe.
 class Spool {
  public:
   /// On the file system of `directory`, or in memory for -1. Throws SystemError.

@@ -31,7 +31,8 @@ constexpr std::string_view kSessionBind = "session-bind@openssh.com";
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) throw Error(cat("the agent's socket path is too long: ", printable(path)));
+  if (path.size() >= sizeof address.sun_path)
+    throw Error(cat("the agent's socket path is too long: ", printable(path)));
   std::memcpy(address.sun_path, path.data(), path.size());
   return address;
 }
@@ -58,7 +59,7 @@ bool allowed(std::string_view body) {
 struct Connection {
   UniqueFd client;
   UniqueFd agent;
-  std::string pending;   // of the client, not yet a whole message
+  std::string pending;  // of the client, not yet a whole message
 
   /// False: close it.
   bool from_client() {
@@ -97,7 +98,9 @@ struct Connection {
 
 }  // namespace
 
-bool ssh_request_allowed(std::uint8_t type) noexcept { return type == kRequestIdentities || type == kSignRequest; }
+bool ssh_request_allowed(std::uint8_t type) noexcept {
+  return type == kRequestIdentities || type == kSignRequest;
+}
 
 SshProxy::SshProxy(const Options& options)
     : agent_(options.agent), directory_(TempDir::create(options.directory, ".agent-")) {
@@ -144,7 +147,9 @@ void SshProxy::serve(std::stop_token stop) {
     if ((waits[1].revents & POLLIN) == 0) continue;
     UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     UniqueFd agent(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!client || !agent || connections.size() >= kMaxConnections || agent_.size() >= sizeof(sockaddr_un::sun_path)) continue;
+    if (!client || !agent || connections.size() >= kMaxConnections ||
+        agent_.size() >= sizeof(sockaddr_un::sun_path))
+      continue;
     const sockaddr_un address = address_of(agent_);
     if (::connect(agent.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) continue;
     connections.push_back({std::move(client), std::move(agent), {}});

@@ -10,13 +10,13 @@
 namespace imgbuild::builder {
 
 /// A socket that speaks the ssh agent protocol to a RUN and passes on only what a build may ask for: listing
-/// identities and signing. Adding, removing and locking keys is answered with a failure (SEC-20…22). Serves on a thread of
-/// its own until it is destroyed; then every connection is closed.
+/// identities and signing. Adding, removing and locking keys is answered with a failure (SEC-20…22). Serves
+/// on a thread of its own until it is destroyed; then every connection is closed.
 class SshProxy {
  public:
   struct Options {
-    std::string agent;              ///< path of the user's agent socket
-    int directory = -1;             ///< a private directory is made here for the socket
+    std::string agent;   ///< path of the user's agent socket
+    int directory = -1;  ///< a private directory is made here for the socket
     std::uint32_t mode = 0600;
     std::uint32_t uid = 0, gid = 0;
   };
@@ -37,7 +37,7 @@ class SshProxy {
   UniqueFd listener_;
   UniqueFd socket_file_;
   UniqueFd wake_;
-  std::jthread thread_;   // last: it uses all of the above
+  std::jthread thread_;  // last: it uses all of the above
 };
 
 /// Whether a request of this type may reach the agent (SEC-21).

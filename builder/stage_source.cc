@@ -50,7 +50,8 @@ class StageSource final : public SourceTree {
     NullSink nowhere;
     HashSink hash(nowhere);
     if (copy(*source, hash) != node->attributes.size) {
-      throw IntegrityError(cat("the layer of \"/", printable(path), "\" holds another size than its index says"));
+      throw IntegrityError(
+          cat("the layer of \"/", printable(path), "\" holds another size than its index says"));
     }
     const Digest digest = hash.digest();
     const std::lock_guard guard(mutex_);

@@ -16,19 +16,20 @@ StoreImageSource::StoreImageSource(oci::BlobStore& blobs, oci::ImageStore& image
       clock_(std::move(clock)),
       stop_(std::move(stop)) {}
 
-std::optional<oci::Image> StoreImageSource::find_local(const oci::Reference& name, const oci::Platform& platform,
-                                                       bool exact) const {
+std::optional<oci::Image> StoreImageSource::find_local(const oci::Reference& name,
+                                                       const oci::Platform& platform, bool exact) const {
   const auto tagged = images_.find(name);
   if (!tagged) return std::nullopt;
   oci::Image image = oci::load_image(blobs_, tagged->target, platform, !exact);
   const bool complete = std::all_of(image.layers.begin(), image.layers.end(), [&](const auto& layer) {
     return blobs_.find_blob(layer.blob.digest).has_value();
   });
-  if (!complete) return std::nullopt;   // pulled again from where it came
+  if (!complete) return std::nullopt;  // pulled again from where it came
   return image;
 }
 
-oci::Image StoreImageSource::resolve(const oci::Reference& name, const oci::Platform& platform, bool exact_platform) {
+oci::Image StoreImageSource::resolve(const oci::Reference& name, const oci::Platform& platform,
+                                     bool exact_platform) {
   auto local = always_pull_ ? std::nullopt : find_local(name, platform, exact_platform);
   if (local && local->config.platform == platform) return std::move(*local);
   try {
@@ -37,7 +38,7 @@ oci::Image StoreImageSource::resolve(const oci::Reference& name, const oci::Plat
     if (!local) images_.tag(name, pulled.descriptor, clock_());
     return pulled;
   } catch (RegistryError& error) {
-    if (local) return std::move(*local);   // built or loaded here for another platform, and all there is
+    if (local) return std::move(*local);  // built or loaded here for another platform, and all there is
     std::vector<std::string> known;
     for (const auto& tagged : images_.list()) known.push_back(tagged.name.familiar());
     if (const auto close = nearest(name.familiar(), known)) error.add_note(cat("did you mean ", *close, "?"));

@@ -9,8 +9,8 @@
 
 namespace imgbuild::builder {
 
-/// Base images by name: first the local store, so that an image that was built, loaded or pulled before is found
-/// without a network, then the registry. With `always_pull` the registry is always asked (FROM-11).
+/// Base images by name: first the local store, so that an image that was built, loaded or pulled before is
+/// found without a network, then the registry. With `always_pull` the registry is always asked (FROM-11).
 class StoreImageSource final : public ImageSource {
  public:
   /// All are borrowed. `stop` cancels what is under way.
@@ -21,7 +21,8 @@ class StoreImageSource final : public ImageSource {
   void fetch(const std::vector<oci::LayerBlob>& layers) override;
 
  private:
-  std::optional<oci::Image> find_local(const oci::Reference& name, const oci::Platform& platform, bool exact) const;
+  std::optional<oci::Image> find_local(const oci::Reference& name, const oci::Platform& platform,
+                                       bool exact) const;
 
   oci::BlobStore& blobs_;
   oci::ImageStore& images_;

@@ -83,7 +83,8 @@ std::vector<TargetInfo> targets_of(const parser::Dockerfile& file) {
   std::vector<TargetInfo> out;
   for (const auto& stage : file.stages) {
     const parser::FromInstruction& from = stage.from_body();
-    out.push_back({from.stage_name.value_or(""), false, from.doc, from.base, from.platform.value_or(""), stage.from.where});
+    out.push_back({from.stage_name.value_or(""), false, from.doc, from.base, from.platform.value_or(""),
+                   stage.from.where});
   }
   out.back().is_default = true;
   return out;
@@ -137,7 +138,8 @@ std::string render_targets_text(const std::vector<TargetInfo>& targets) {
   return table(rows, 1);
 }
 
-std::string render_targets_json(const std::vector<TargetInfo>& targets, const std::shared_ptr<const SourceText>& source) {
+std::string render_targets_json(const std::vector<TargetInfo>& targets,
+                                const std::shared_ptr<const SourceText>& source) {
   ordered_json list = ordered_json::array();
   for (const auto& target : targets) {
     ordered_json entry = ordered_json::object();
@@ -155,7 +157,8 @@ std::string render_targets_json(const std::vector<TargetInfo>& targets, const st
 std::string render_description_text() {
   std::vector<std::vector<std::string>> rows = {{"NAME", "VERSION", "DESCRIPTION"}};
   for (const auto& request : kRequests) {
-    rows.push_back({std::string(request.name.substr(kPrefix.size())), std::string(kVersion), std::string(request.description)});
+    rows.push_back({std::string(request.name.substr(kPrefix.size())), std::string(kVersion),
+                    std::string(request.description)});
   }
   return table(rows, 1);
 }
@@ -163,7 +166,8 @@ std::string render_description_text() {
 std::string render_description_json() {
   ordered_json list = ordered_json::array();
   for (const auto& request : kRequests) {
-    ordered_json entry = {{"name", request.name}, {"version", kVersion}, {"type", "rpc"}, {"description", request.description}};
+    ordered_json entry = {
+        {"name", request.name}, {"version", kVersion}, {"type", "rpc"}, {"description", request.description}};
     entry["opts"] = nullptr;
     if (request.name == "frontend.targets") entry["opts"] = ordered_json::array();
     if (request.name == "frontend.outline") {

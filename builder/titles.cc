@@ -63,8 +63,8 @@ std::string replace_known(std::string_view text, const parser::VariableLookup& l
 
 }  // namespace
 
-std::string step_title(const parser::Instruction& instruction, const parser::VariableLookup& lookup, char escape,
-                       bool from_trigger) {
+std::string step_title(const parser::Instruction& instruction, const parser::VariableLookup& lookup,
+                       char escape, bool from_trigger) {
   const std::string_view text = instruction.text;
   const std::size_t keyword = std::min(instruction.keyword.size(), text.size());
   return cat(from_trigger ? "ONBUILD " : "", to_upper(text.substr(0, keyword)),

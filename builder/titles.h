@@ -9,10 +9,10 @@
 
 namespace imgbuild::builder {
 
-/// The title of a step: keyword in capitals, source text with known variables replaced, unknown ones and quotes as
-/// they stand, "ONBUILD " in front of a trigger (PRG-3, PRG-4).
-std::string step_title(const parser::Instruction& instruction, const parser::VariableLookup& lookup, char escape,
-                       bool from_trigger);
+/// The title of a step: keyword in capitals, source text with known variables replaced, unknown ones and
+/// quotes as they stand, "ONBUILD " in front of a trigger (PRG-3, PRG-4).
+std::string step_title(const parser::Instruction& instruction, const parser::VariableLookup& lookup,
+                       char escape, bool from_trigger);
 /// "(first line...)" for a RUN whose whole command is a here-document.
 std::string heredoc_summary(std::string_view data);
 

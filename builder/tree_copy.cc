@@ -56,7 +56,8 @@ SourceNode need(SourceTree& tree, const std::string& path) {
 class SubtreeWriter {
  public:
   /// `single_file`: `path` is no directory, and the only name written is its base name.
-  SubtreeWriter(SourceTree& tree, std::string path, int directory, bool single_file, const WriteOptions& options)
+  SubtreeWriter(SourceTree& tree, std::string path, int directory, bool single_file,
+                const WriteOptions& options)
       : tree_(tree), path_(std::move(path)), root_(directory), single_file_(single_file), options_(options) {}
 
   void write(const std::string& relative, const SourceNode& node) {
@@ -82,7 +83,8 @@ class SubtreeWriter {
         if (!link_to_earlier(relative, node, parent, name)) write_file(relative, parent, name);
         break;
       default:
-        if (!options_.on_skipped) throw Error(cat("\"", printable(relative), "\" is a device; it cannot be written here"));
+        if (!options_.on_skipped)
+          throw Error(cat("\"", printable(relative), "\" is a device; it cannot be written here"));
         options_.on_skipped(relative);
         return;
     }
@@ -104,8 +106,7 @@ class SubtreeWriter {
     const auto slash = relative.rfind('/');
     if (slash == std::string::npos) return root_;
     const std::string parent = relative.substr(0, slash);
-    while (!open_.empty() && parent != open_.back().first &&
-           !parent.starts_with(open_.back().first + "/")) {
+    while (!open_.empty() && parent != open_.back().first && !parent.starts_with(open_.back().first + "/")) {
       open_.pop_back();
     }
     if (!open_.empty() && open_.back().first == parent) return open_.back().second.get();
@@ -119,7 +120,8 @@ class SubtreeWriter {
     return open_.back().second.get();
   }
 
-  bool link_to_earlier(const std::string& relative, const SourceNode& node, int parent, const std::string& name) {
+  bool link_to_earlier(const std::string& relative, const SourceNode& node, int parent,
+                       const std::string& name) {
     if (node.link_group.empty()) return false;
     const auto [known, fresh] = links_.emplace(node.link_group, relative);
     if (fresh) return false;
@@ -132,8 +134,10 @@ class SubtreeWriter {
   }
 
   int parent_of_known(const std::string& relative, UniqueFd& holder) {
-    for (const auto part : split(relative.substr(0, relative.rfind('/') == std::string::npos ? 0 : relative.rfind('/')), '/')) {
-      if (!part.empty()) holder = open_at(holder ? holder.get() : root_, std::string(part), O_RDONLY | O_DIRECTORY);
+    for (const auto part :
+         split(relative.substr(0, relative.rfind('/') == std::string::npos ? 0 : relative.rfind('/')), '/')) {
+      if (!part.empty())
+        holder = open_at(holder ? holder.get() : root_, std::string(part), O_RDONLY | O_DIRECTORY);
     }
     return holder ? holder.get() : root_;
   }
@@ -147,17 +151,20 @@ class SubtreeWriter {
   void make_directory(const std::string& relative, int parent, const std::string& name) {
     if (::mkdirat(parent, name.c_str(), 0700) == 0) return;
     struct stat there {};
-    const bool is_directory = errno == EEXIST && ::fstatat(parent, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+    const bool is_directory = errno == EEXIST &&
+                              ::fstatat(parent, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
                               S_ISDIR(there.st_mode);
     if (!options_.replace || !is_directory) throw SystemError(EEXIST, "create directory", relative);
   }
 
   static void remove_old(int parent, const std::string& name) {
-    if (::unlinkat(parent, name.c_str(), 0) != 0 && errno != ENOENT) throw SystemError(errno, "replace", name);
+    if (::unlinkat(parent, name.c_str(), 0) != 0 && errno != ENOENT)
+      throw SystemError(errno, "replace", name);
   }
 
   void set_attributes(int parent, const std::string& name, const oci::FileAttributes& attributes) const {
-    if (options_.set_owner && ::fchownat(parent, name.c_str(), attributes.uid, attributes.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (options_.set_owner &&
+        ::fchownat(parent, name.c_str(), attributes.uid, attributes.gid, AT_SYMLINK_NOFOLLOW) != 0) {
       throw SystemError(errno, cat("change the owner to ", attributes.uid, ":", attributes.gid, " of"), name);
     }
     if (attributes.type != FileType::symlink && ::fchmodat(parent, name.c_str(), attributes.mode, 0) != 0) {
@@ -187,7 +194,8 @@ Digest subtree_digest(SourceTree& tree, const std::string& path) {
   const SourceNode top = need(tree, path);
   std::vector<std::string> files;
   visit_all(tree, path, top, [&](const std::string& relative, const SourceNode& node) {
-    if (node.attributes.type == FileType::regular) files.push_back(relative.empty() ? path : below(path, relative));
+    if (node.attributes.type == FileType::regular)
+      files.push_back(relative.empty() ? path : below(path, relative));
   });
   tree.prefetch_digests(files);
 
@@ -197,9 +205,9 @@ Digest subtree_digest(SourceTree& tree, const std::string& path) {
   visit_all(tree, path, top, [&](const std::string& relative, const SourceNode& node) {
     const auto& attributes = node.attributes;
     field(relative);
-    field(cat(static_cast<int>(attributes.type), " ", attributes.mode, " ", attributes.uid, " ", attributes.gid, " ",
-              attributes.type == FileType::regular ? attributes.size : 0, " ", attributes.device_major, " ",
-              attributes.device_minor));
+    field(cat(static_cast<int>(attributes.type), " ", attributes.mode, " ", attributes.uid, " ",
+              attributes.gid, " ", attributes.type == FileType::regular ? attributes.size : 0, " ",
+              attributes.device_major, " ", attributes.device_minor));
     field(attributes.link_target);
     for (const auto& [name, value] : attributes.xattrs) {
       field(name);

@@ -23,7 +23,7 @@ using oci::FileNode;
 using oci::FileType;
 using oci::LayerEntry;
 
-constexpr std::size_t kMaxPath = 4096;   // LAY-40
+constexpr std::size_t kMaxPath = 4096;  // LAY-40
 
 bool is_whiteout(const struct stat& info) { return S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0); }
 
@@ -35,7 +35,8 @@ std::vector<std::string> sorted_names(int dir, const std::string& path) {
   std::vector<std::string> names;
   errno = 0;
   while (const dirent* item = ::readdir(stream)) {
-    if (std::strcmp(item->d_name, ".") != 0 && std::strcmp(item->d_name, "..") != 0) names.emplace_back(item->d_name);
+    if (std::strcmp(item->d_name, ".") != 0 && std::strcmp(item->d_name, "..") != 0)
+      names.emplace_back(item->d_name);
   }
   const int error_number = errno;
   ::closedir(stream);
@@ -46,12 +47,18 @@ std::vector<std::string> sorted_names(int dir, const std::string& path) {
 
 FileType type_of(mode_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFDIR: return FileType::directory;
-    case S_IFLNK: return FileType::symlink;
-    case S_IFCHR: return FileType::char_device;
-    case S_IFBLK: return FileType::block_device;
-    case S_IFIFO: return FileType::fifo;
-    default: return FileType::regular;
+    case S_IFDIR:
+      return FileType::directory;
+    case S_IFLNK:
+      return FileType::symlink;
+    case S_IFCHR:
+      return FileType::char_device;
+    case S_IFBLK:
+      return FileType::block_device;
+    case S_IFIFO:
+      return FileType::fifo;
+    default:
+      return FileType::regular;
   }
 }
 
@@ -79,7 +86,9 @@ FileAttributes attributes_of(const struct stat& info) {
 
 bool same_xattrs(const FileAttributes& a, const FileAttributes& b) {
   // The lower tree may know attributes that a diff never records.
-  const auto next = [](auto it, auto end) { return std::find_if(it, end, [](const auto& x) { return is_exported_xattr(x.first); }); };
+  const auto next = [](auto it, auto end) {
+    return std::find_if(it, end, [](const auto& x) { return is_exported_xattr(x.first); });
+  };
   auto left = next(a.xattrs.begin(), a.xattrs.end()), right = next(b.xattrs.begin(), b.xattrs.end());
   while (left != a.xattrs.end() && right != b.xattrs.end()) {
     if (*left != *right) return false;
@@ -90,9 +99,9 @@ bool same_xattrs(const FileAttributes& a, const FileAttributes& b) {
 }
 
 bool same_metadata(const FileAttributes& a, const FileAttributes& b) {
-  return a.type == b.type && (a.mode == b.mode || a.type == FileType::symlink) && a.uid == b.uid && a.gid == b.gid &&
-         a.device_major == b.device_major && a.device_minor == b.device_minor && a.size == b.size &&
-         a.link_target == b.link_target && same_xattrs(a, b);
+  return a.type == b.type && (a.mode == b.mode || a.type == FileType::symlink) && a.uid == b.uid &&
+         a.gid == b.gid && a.device_major == b.device_major && a.device_minor == b.device_minor &&
+         a.size == b.size && a.link_target == b.link_target && same_xattrs(a, b);
 }
 
 std::size_t read_fully(int fd, char* out, std::size_t size, const std::string& path) {
@@ -111,7 +120,8 @@ bool same_bytes(int a, int b, const std::string& path) {
   constexpr std::size_t kChunk = 128 * 1024;
   std::vector<char> left(kChunk), right(kChunk);
   for (;;) {
-    const std::size_t in_left = read_fully(a, left.data(), kChunk, path), in_right = read_fully(b, right.data(), kChunk, path);
+    const std::size_t in_left = read_fully(a, left.data(), kChunk, path),
+                      in_right = read_fully(b, right.data(), kChunk, path);
     if (in_left != in_right || std::memcmp(left.data(), right.data(), in_left) != 0) return false;
     if (in_left < kChunk) return true;
   }
@@ -121,14 +131,17 @@ class Walker {
  public:
   Walker(const DiffOptions& options) : options_(options), xattrs_(options.flavour) {}
 
-  void directory(int dir, const std::string& path, std::size_t index, const FileNode* below, bool hides_below) {
+  void directory(int dir, const std::string& path, std::size_t index, const FileNode* below,
+                 bool hides_below) {
     const auto names = sorted_names(dir, path);
     std::vector<struct stat> infos(names.size());
     for (std::size_t i = 0; i < names.size(); ++i)
-      if (::fstatat(dir, names[i].c_str(), &infos[i], AT_SYMLINK_NOFOLLOW) != 0) throw SystemError(errno, "stat", cat(path, names[i]));
+      if (::fstatat(dir, names[i].c_str(), &infos[i], AT_SYMLINK_NOFOLLOW) != 0)
+        throw SystemError(errno, "stat", cat(path, names[i]));
     whiteouts(path, index, names, infos, below, hides_below);
     for (std::size_t i = 0; i < names.size(); ++i)
-      if (!is_whiteout(infos[i])) child(dir, path, names[i], infos[i], index, child_of(below, names[i]), hides_below);
+      if (!is_whiteout(infos[i]))
+        child(dir, path, names[i], infos[i], index, child_of(below, names[i]), hides_below);
   }
 
   UpperWalk take() { return std::move(walk_); }
@@ -147,7 +160,8 @@ class Walker {
     if (hides_below) {
       for (const auto& [name, node] : below->children) {
         const auto at = std::lower_bound(names.begin(), names.end(), name);
-        const bool present = at != names.end() && *at == name && !is_whiteout(infos[static_cast<std::size_t>(at - names.begin())]);
+        const bool present = at != names.end() && *at == name &&
+                             !is_whiteout(infos[static_cast<std::size_t>(at - names.begin())]);
         if (!present) add_whiteout(path + name, index, node.get());
       }
       return;
@@ -169,8 +183,8 @@ class Walker {
     walk_.nodes.push_back(std::move(node));
   }
 
-  void child(int dir, const std::string& parent_path, const std::string& name, const struct stat& info, std::size_t parent,
-             const FileNode* below, bool parent_hides) {
+  void child(int dir, const std::string& parent_path, const std::string& name, const struct stat& info,
+             std::size_t parent, const FileNode* below, bool parent_hides) {
     std::string path = parent_path + name;
     refuse_what_no_layer_holds(name, path, info);
     if (S_ISSOCK(info.st_mode)) {
@@ -180,7 +194,9 @@ class Walker {
       return;
     }
     UpperXattrs xattrs = xattrs_.read(dir, name, path);
-    if (xattrs.foreign_form) throw Error(cat(printable(path), " was moved or shortened by the file system in a way imgbuild does not use"));
+    if (xattrs.foreign_form)
+      throw Error(
+          cat(printable(path), " was moved or shortened by the file system in a way imgbuild does not use"));
     UpperNode node;
     node.parent = parent;
     node.entry.path = path;
@@ -205,22 +221,28 @@ class Walker {
     directory(inside.get(), path + '/', index, directory_below ? below : nullptr, hides);
   }
 
-  void refuse_what_no_layer_holds(const std::string& name, const std::string& path, const struct stat& info) const {
+  void refuse_what_no_layer_holds(const std::string& name, const std::string& path,
+                                  const struct stat& info) const {
     if (name.starts_with(".wh.")) {
-      throw Error(cat(printable(path), ": a layer cannot hold a file whose name starts with .wh.: it would delete another one"));
+      throw Error(
+          cat(printable(path),
+              ": a layer cannot hold a file whose name starts with .wh.: it would delete another one"));
     }
-    if (path.size() > kMaxPath) throw Error(cat("a path is longer than ", kMaxPath, " bytes: ", printable(path.substr(0, 80)), "…"));
+    if (path.size() > kMaxPath)
+      throw Error(cat("a path is longer than ", kMaxPath, " bytes: ", printable(path.substr(0, 80)), "…"));
     if (S_ISREG(info.st_mode) && static_cast<std::uint64_t>(info.st_size) > options_.max_file_size) {
-      throw Error(cat(printable(path), " has a size of ", human_size(static_cast<std::uint64_t>(info.st_size)), ", more than a file of a layer may have (",
-                      human_size(options_.max_file_size), ")"))
+      throw Error(cat(printable(path), " has a size of ",
+                      human_size(static_cast<std::uint64_t>(info.st_size)),
+                      ", more than a file of a layer may have (", human_size(options_.max_file_size), ")"))
           .with_note("a sparse file such as /var/log/lastlog counts with its full length");
     }
   }
 
-  /// An ordinary user cannot make devices, so an extracted layer has an empty file in the place of one; changing what is
-  /// beside it may bring a copy of that file up here.
+  /// An ordinary user cannot make devices, so an extracted layer has an empty file in the place of one;
+  /// changing what is beside it may bring a copy of that file up here.
   bool is_placeholder(const FileAttributes& here, const FileAttributes& there) const {
-    if (options_.flavour != oci::OverlayFlavour::user || here.type != FileType::regular || here.size != 0) return false;
+    if (options_.flavour != oci::OverlayFlavour::user || here.type != FileType::regular || here.size != 0)
+      return false;
     if (there.type != FileType::char_device && there.type != FileType::block_device) return false;
     FileAttributes as_device = here;
     as_device.type = there.type;

@@ -12,8 +12,8 @@ namespace imgbuild::builder {
 
 namespace {
 
-/// The number `text` is, nothing for a name. All digits but out of range is neither: it must not become a name that
-/// wraps to root in some other program.
+/// The number `text` is, nothing for a name. All digits but out of range is neither: it must not become a
+/// name that wraps to root in some other program.
 std::optional<std::uint32_t> parse_number(std::string_view text, std::string_view what) {
   if (text.empty() || text.find_first_not_of("0123456789") != std::string_view::npos) return std::nullopt;
   const auto number = parse_decimal(text);
@@ -30,7 +30,8 @@ class UserLookup {
   UserIds resolve(std::string_view text) {
     const auto colon = text.find(':');
     const std::string_view user = text.substr(0, colon);
-    const std::string_view group = colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
+    const std::string_view group =
+        colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
     UserIds ids;
     const auto entry = find_user(user, ids.uid);
     if (entry) {

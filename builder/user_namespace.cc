@@ -25,7 +25,8 @@ std::string read_text(const char* path) {
   const UniqueFd file(::open(path, O_RDONLY | O_CLOEXEC));
   std::string text;
   char bytes[4096];
-  for (ssize_t size = 0; file && text.size() < (1u << 20) && (size = ::read(file.get(), bytes, sizeof bytes)) > 0;)
+  for (ssize_t size = 0;
+       file && text.size() < (1u << 20) && (size = ::read(file.get(), bytes, sizeof bytes)) > 0;)
     text.append(bytes, static_cast<std::size_t>(size));
   return text;
 }
@@ -40,7 +41,8 @@ bool has_admin_right() {
 /// An identity map alone proves nothing, but the first namespace has a fixed inode (RLS-5).
 bool in_first_namespace() {
   char link[64] = {};
-  return ::readlink("/proc/self/ns/user", link, sizeof link - 1) > 0 && std::strcmp(link, "user:[4026531837]") == 0;
+  return ::readlink("/proc/self/ns/user", link, sizeof link - 1) > 0 &&
+         std::strcmp(link, "user:[4026531837]") == 0;
 }
 
 TierReport refuse(std::string why, std::vector<std::string> advice) {
@@ -53,7 +55,8 @@ TierReport refuse(std::string why, std::vector<std::string> advice) {
 TierReport checked(Tier tier, oci::OverlayFlavour flavour, bool is_root, std::string why_not_better) {
   const ProbeFailure failure = probe_namespaces();
   if (failure.failed()) {
-    return refuse(cat("cannot isolate commands here: ", failure.what, ": ", to_lower(std::strerror(failure.error_number))),
+    return refuse(cat("cannot isolate commands here: ", failure.what, ": ",
+                      to_lower(std::strerror(failure.error_number))),
                   advice_for(failure, is_root));
   }
   TierReport report;
@@ -80,8 +83,10 @@ const char* find_helper(const char* usual, const char* other) {
 
 /// Runs a map helper in the child and waits. Returns its exit code, 127 when it could not be started.
 int run_helper(const char* program, pid_t target, std::uint32_t own, const IdRange& range) {
-  const std::string pid = cat(target), own_text = cat(own), first = cat(range.first), count = cat(range.count);
-  const char* argv[] = {program, pid.c_str(), "0", own_text.c_str(), "1", "1", first.c_str(), count.c_str(), nullptr};
+  const std::string pid = cat(target), own_text = cat(own), first = cat(range.first),
+                    count = cat(range.count);
+  const char* argv[] = {program, pid.c_str(),   "0",           own_text.c_str(), "1",
+                        "1",     first.c_str(), count.c_str(), nullptr};
   char* env[] = {nullptr};
   const pid_t child = ::fork();
   if (child == 0) {
@@ -123,15 +128,19 @@ TierReport enter(const Plan& plan) {
   int status = 0;
   while (::waitpid(helper, &status, 0) < 0 && errno == EINTR) {
   }
-  if (!unshared) return refuse(cat("user namespaces cannot be created: ", to_lower(std::strerror(error_number))), userns_advice());
+  if (!unshared)
+    return refuse(cat("user namespaces cannot be created: ", to_lower(std::strerror(error_number))),
+                  userns_advice());
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    return refuse(cat(WEXITSTATUS(status) == 3 ? plan.newgidmap : plan.newuidmap, " failed"),
-                  {"it must be setuid root on a mount without nosuid, and the process without no_new_privs",
-                   "in Kubernetes: allowPrivilegeEscalation: true, or pod user namespaces (hostUsers: false)"});
+    return refuse(
+        cat(WEXITSTATUS(status) == 3 ? plan.newgidmap : plan.newuidmap, " failed"),
+        {"it must be setuid root on a mount without nosuid, and the process without no_new_privs",
+         "in Kubernetes: allowPrivilegeEscalation: true, or pod user namespaces (hostUsers: false)"});
   }
   if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0 || ::setgroups(0, nullptr) != 0)
-    return refuse(cat("cannot become root of the user namespace: ", to_lower(std::strerror(errno))), userns_advice());
-  ::prctl(PR_SET_DUMPABLE, 1);   // the change of ids closed our own /proc entries to us
+    return refuse(cat("cannot become root of the user namespace: ", to_lower(std::strerror(errno))),
+                  userns_advice());
+  ::prctl(PR_SET_DUMPABLE, 1);  // the change of ids closed our own /proc entries to us
   return checked(Tier::user_namespace, oci::OverlayFlavour::user, false, "not started as root");
 }
 
@@ -143,8 +152,9 @@ TierReport enter_as_user() {
   const auto uids = find_id_range(read_text("/etc/subuid"), user_name, plan.uid);
   const auto gids = find_id_range(read_text("/etc/subgid"), user_name, plan.uid);
   if (!uids || !gids) {
-    return refuse(cat("user ", printable(shown), " has no subordinate ids in /etc/", uids ? "subgid" : "subuid"),
-                  {cat("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ", printable(shown))});
+    return refuse(
+        cat("user ", printable(shown), " has no subordinate ids in /etc/", uids ? "subgid" : "subuid"),
+        {cat("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ", printable(shown))});
   }
   plan.uids = *uids;
   plan.gids = *gids;
@@ -153,8 +163,9 @@ TierReport enter_as_user() {
   if (plan.newuidmap == nullptr || plan.newgidmap == nullptr)
     return refuse("newuidmap and newgidmap are missing", {"install the package uidmap (or shadow-utils)"});
   if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1) {
-    return refuse("the process may not gain privileges (no_new_privs), so newuidmap cannot work",
-                  {"in Kubernetes: allowPrivilegeEscalation: true; Docker: without --security-opt no-new-privileges"});
+    return refuse(
+        "the process may not gain privileges (no_new_privs), so newuidmap cannot work",
+        {"in Kubernetes: allowPrivilegeEscalation: true; Docker: without --security-opt no-new-privileges"});
   }
   return enter(plan);
 }
@@ -169,7 +180,8 @@ std::optional<IdRange> find_id_range(std::string_view text, std::string_view use
     if (fields.size() != 3 || fields[0].empty() || (fields[0] != user_name && fields[0] != number)) continue;
     const auto first = parse_decimal(fields[1]), count = parse_decimal(trim(fields[2]));
     if (!first || !count || *count == 0 || *first + *count > 0xffffffffu) continue;
-    if (!best || best->count < *count) best = IdRange{static_cast<std::uint32_t>(*first), static_cast<std::uint32_t>(*count)};
+    if (!best || best->count < *count)
+      best = IdRange{static_cast<std::uint32_t>(*first), static_cast<std::uint32_t>(*count)};
   }
   return best;
 }
@@ -179,7 +191,8 @@ TierReport enter_user_namespace() noexcept {
     if (::geteuid() != 0) return enter_as_user();
     if (!has_admin_right()) {
       return refuse("root without the right to mount (CAP_SYS_ADMIN), as in a container",
-                    {"docker run --privileged", "or --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+                    {"docker run --privileged",
+                     "or --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
                      "--security-opt systempaths=unconfined as an ordinary user with subordinate ids"});
     }
     if (in_first_namespace()) return checked(Tier::root, oci::OverlayFlavour::trusted, true, "");

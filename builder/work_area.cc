@@ -36,16 +36,19 @@ std::vector<std::string> names_in(int dir) {
 }  // namespace
 
 WorkArea::WorkArea(int store_root)
-    : WorkArea(open_sub_dir(store_root, "steps"),
-               // A directory without its lock would look abandoned, so nobody sweeps while one is made.
-               FileLock::acquire(open_sub_dir(store_root, "locks").get(), kSweepLock, FileLock::Kind::shared)) {}
+    : WorkArea(
+          open_sub_dir(store_root, "steps"),
+          // A directory without its lock would look abandoned, so nobody sweeps while one is made.
+          FileLock::acquire(open_sub_dir(store_root, "locks").get(), kSweepLock, FileLock::Kind::shared)) {}
 
 WorkArea::WorkArea(UniqueFd steps, FileLock)
-    : dir_(TempDir::create(steps.get(), "s")), owner_(FileLock::acquire(dir_.fd(), kOwner, FileLock::Kind::exclusive)) {}
+    : dir_(TempDir::create(steps.get(), "s")),
+      owner_(FileLock::acquire(dir_.fd(), kOwner, FileLock::Kind::exclusive)) {}
 
 int sweep_stale_steps(int store_root) {
   const UniqueFd steps = open_sub_dir(store_root, "steps");
-  const auto sweeping = FileLock::try_acquire(open_sub_dir(store_root, "locks").get(), kSweepLock, FileLock::Kind::exclusive);
+  const auto sweeping =
+      FileLock::try_acquire(open_sub_dir(store_root, "locks").get(), kSweepLock, FileLock::Kind::exclusive);
   if (!sweeping) return 0;
   int removed = 0;
   for (const auto& name : names_in(steps.get())) {

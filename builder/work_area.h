@@ -8,9 +8,9 @@
 
 namespace imgbuild::builder {
 
-/// This process's own directory below `steps/` of the store, for what is not finished. A lock held on it tells others
-/// that its owner lives; it is removed in the destructor, and by a later start when there was none (STO-30).
-/// Thread-safe.
+/// This process's own directory below `steps/` of the store, for what is not finished. A lock held on it
+/// tells others that its owner lives; it is removed in the destructor, and by a later start when there was
+/// none (STO-30). Thread-safe.
 class WorkArea {
  public:
   /// Throws SystemError.
@@ -26,8 +26,8 @@ class WorkArea {
   FileLock owner_;
 };
 
-/// Removes what processes that are gone left in `steps/`. Cheap when there is nothing. Returns how many were removed;
-/// one that cannot be removed now stays for the next time.
+/// Removes what processes that are gone left in `steps/`. Cheap when there is nothing. Returns how many were
+/// removed; one that cannot be removed now stays for the next time.
 int sweep_stale_steps(int store_root);
 
 }  // namespace imgbuild::builder

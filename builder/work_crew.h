@@ -14,15 +14,16 @@
 
 namespace imgbuild::builder {
 
-/// Work that grows while it is done (a tree walk), shared by the calling thread and whatever threads of a pool are free.
-/// The caller never waits for a thread that has not begun, so it may itself be one of the pool's.
+/// Work that grows while it is done (a tree walk), shared by the calling thread and whatever threads of a
+/// pool are free. The caller never waits for a thread that has not begun, so it may itself be one of the
+/// pool's.
 template <typename Item>
 class WorkCrew {
  public:
   using Work = std::function<void(const Item& item, WorkCrew& crew)>;
 
-  /// Returns when all items, including those added meanwhile, are done. After the first exception no item is begun
-  /// any more, and it is rethrown here. `pool` may be null.
+  /// Returns when all items, including those added meanwhile, are done. After the first exception no item is
+  /// begun any more, and it is rethrown here. `pool` may be null.
   static void run(ThreadPool* pool, std::vector<Item> items, Work work) {
     const auto crew = std::make_shared<WorkCrew>(std::move(items), std::move(work));
     if (pool != nullptr) {
@@ -34,7 +35,8 @@ class WorkCrew {
   }
 
   WorkCrew(std::vector<Item> items, Work work)
-      : items_(std::make_move_iterator(items.begin()), std::make_move_iterator(items.end())), work_(std::move(work)) {}
+      : items_(std::make_move_iterator(items.begin()), std::make_move_iterator(items.end())),
+        work_(std::move(work)) {}
 
   /// For `work` only.
   void add(Item item) {

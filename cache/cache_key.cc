@@ -9,7 +9,8 @@ namespace imgbuild::cache {
 
 namespace {
 
-/// The length as eight bytes, least significant first, then the bytes: no two lists of fields give one stream.
+/// The length as eight bytes, least significant first, then the bytes: no two lists of fields give one
+/// stream.
 void hash_counted(Sha256& hash, std::string_view bytes) {
   std::array<char, 8> length{};
   auto rest = static_cast<std::uint64_t>(bytes.size());

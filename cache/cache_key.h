@@ -11,13 +11,13 @@ namespace imgbuild::cache {
 
 /// One named input of a step.
 struct KeyField {
-  std::string label;   ///< "parent", "argv", "file app/main.c"
-  std::string value;   ///< printable where the input is text, a digest where it is content
+  std::string label;  ///< "parent", "argv", "file app/main.c"
+  std::string value;  ///< printable where the input is text, a digest where it is content
   bool operator==(const KeyField&) const = default;
 };
 
-/// What decides that a step need not run again: the digest of its labelled inputs. Keeps the inputs themselves, so
-/// that a miss can be explained as a difference of fields.
+/// What decides that a step need not run again: the digest of its labelled inputs. Keeps the inputs
+/// themselves, so that a miss can be explained as a difference of fields.
 class CacheKey {
  public:
   const Digest& digest() const noexcept { return digest_; }

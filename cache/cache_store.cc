@@ -20,9 +20,9 @@ namespace imgbuild::cache {
 namespace {
 
 constexpr std::uint64_t kMaxRecordBytes = 16u << 20;
-constexpr std::size_t kMaxInputBytes = 1u << 20;     // longer inputs explain nothing to anybody
-constexpr std::size_t kSlotLine = 65;                // 64 digits and a line end
-constexpr std::size_t kSlotKeeps = 8;                // records found by a slot
+constexpr std::size_t kMaxInputBytes = 1u << 20;  // longer inputs explain nothing to anybody
+constexpr std::size_t kSlotLine = 65;             // 64 digits and a line end
+constexpr std::size_t kSlotKeeps = 8;             // records found by a slot
 constexpr std::uint64_t kSlotFileLimit = 1u << 20;
 constexpr std::size_t kSlotTrimsAt = 64 * kSlotLine;
 
@@ -106,7 +106,8 @@ class DiskCacheStore final : public CacheStore {
     return open_at(parent, two, O_RDONLY | O_DIRECTORY);
   }
 
-  /// Distinct keys in the order they were last put, the latest kSlotKeeps of them. Lines that are no key are passed over.
+  /// Distinct keys in the order they were last put, the latest kSlotKeeps of them. Lines that are no key are
+  /// passed over.
   static std::vector<Digest> keys_of_slot(std::string_view bytes) {
     std::vector<Digest> latest_first;
     const auto lines = split(bytes, '\n');
@@ -114,7 +115,8 @@ class DiskCacheStore final : public CacheStore {
       if (line->size() + 1 != kSlotLine) continue;
       try {
         const Digest key = Digest::parse(cat("sha256:", *line));
-        if (std::find(latest_first.begin(), latest_first.end(), key) == latest_first.end()) latest_first.push_back(key);
+        if (std::find(latest_first.begin(), latest_first.end(), key) == latest_first.end())
+          latest_first.push_back(key);
       } catch (const Error&) {
         continue;
       }
@@ -122,8 +124,8 @@ class DiskCacheStore final : public CacheStore {
     return {latest_first.rbegin(), latest_first.rend()};
   }
 
-  /// One short append, which the kernel does not mix with another. Two builds that shorten the list at once may lose a
-  /// line, which makes an explanation poorer and nothing else.
+  /// One short append, which the kernel does not mix with another. Two builds that shorten the list at once
+  /// may lose a line, which makes an explanation poorer and nothing else.
   void add_to_slot(const CacheRecord& record) {
     const std::string name = sha256(record.slot).hex();
     const UniqueFd dir = fan_out(slots_.get(), name);
@@ -143,6 +145,8 @@ class DiskCacheStore final : public CacheStore {
 
 }  // namespace
 
-std::unique_ptr<CacheStore> open_cache_store(int store_root) { return std::make_unique<DiskCacheStore>(store_root); }
+std::unique_ptr<CacheStore> open_cache_store(int store_root) {
+  return std::make_unique<DiskCacheStore>(store_root);
+}
 
 }  // namespace imgbuild::cache

@@ -14,13 +14,13 @@ namespace imgbuild::cache {
 /// What a key led to. Written last, when everything it names exists.
 struct CacheRecord {
   Digest key;
-  oci::LayerBlob layer;                       ///< the layer the step made
-  std::optional<Digest> parent_chain;         ///< chain ID of the layers it was made on; nothing: scratch
-  Timestamp created;                          ///< history time of the step, reused on a hit (IMG-36)
-  std::vector<KeyField> inputs;               ///< named inputs, for explaining a later miss
-  std::string step;                           ///< where it came from: stage and instruction, for people
-  /// Names the place in a Dockerfile, so that a miss can be compared with what stood there before: stage name, position
-  /// of the instruction, target platform. Empty: the record is not found that way.
+  oci::LayerBlob layer;                ///< the layer the step made
+  std::optional<Digest> parent_chain;  ///< chain ID of the layers it was made on; nothing: scratch
+  Timestamp created;                   ///< history time of the step, reused on a hit (IMG-36)
+  std::vector<KeyField> inputs;        ///< named inputs, for explaining a later miss
+  std::string step;                    ///< where it came from: stage and instruction, for people
+  /// Names the place in a Dockerfile, so that a miss can be compared with what stood there before: stage
+  /// name, position of the instruction, target platform. Empty: the record is not found that way.
   std::string slot = {};
 };
 
@@ -38,13 +38,14 @@ class CacheStore {
   }
 };
 
-/// The records below `cache/` of the store directory `store_root` (borrowed only during this call). Thread- and
-/// process-safe. put_record() throws SystemError when the disk does not take it.
-/// Format: docs/formats/cache-record.md. Throws SystemError when the directory cannot be made.
+/// The records below `cache/` of the store directory `store_root` (borrowed only during this call). Thread-
+/// and process-safe. put_record() throws SystemError when the disk does not take it. Format:
+/// docs/formats/cache-record.md. Throws SystemError when the directory cannot be made.
 std::unique_ptr<CacheStore> open_cache_store(int store_root);
 
-/// What differs between the inputs of two keys, one line a change, in the order of the newer one. Fields are compared
-/// by label; fields that share a label, as a list. Lines are printable text.
-std::vector<std::string> explain_difference(const std::vector<KeyField>& before, const std::vector<KeyField>& now);
+/// What differs between the inputs of two keys, one line a change, in the order of the newer one. Fields are
+/// compared by label; fields that share a label, as a list. Lines are printable text.
+std::vector<std::string> explain_difference(const std::vector<KeyField>& before,
+                                            const std::vector<KeyField>& now);
 
 }  // namespace imgbuild::cache

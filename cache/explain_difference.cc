@@ -9,8 +9,8 @@ namespace imgbuild::cache {
 
 namespace {
 
-constexpr std::size_t kShown = 72;        // bytes of a value in a line
-constexpr std::size_t kLeadIn = 16;       // of them before the first difference
+constexpr std::size_t kShown = 72;   // bytes of a value in a line
+constexpr std::size_t kLeadIn = 16;  // of them before the first difference
 
 using Values = std::vector<std::string>;
 
@@ -32,8 +32,10 @@ void drop_common(Values& before, Values& now) {
   Values only_now;
   for (auto& value : now) {
     const auto found = spare.find(value);
-    if (found != spare.end() && found->second > 0) --found->second;
-    else only_now.push_back(std::move(value));
+    if (found != spare.end() && found->second > 0)
+      --found->second;
+    else
+      only_now.push_back(std::move(value));
   }
   Values only_before;
   for (auto value = before.rbegin(); value != before.rend(); ++value) {
@@ -61,12 +63,14 @@ void explain_label(const std::string& label, Values before, Values now, std::vec
     lines.push_back(cat(name, ": ", shown(before[i], at), " became ", shown(now[i], at)));
   }
   for (std::size_t i = pairs; i < now.size(); ++i) lines.push_back(cat(name, ": new, ", shown(now[i], 0)));
-  for (std::size_t i = pairs; i < before.size(); ++i) lines.push_back(cat(name, ": gone, was ", shown(before[i], 0)));
+  for (std::size_t i = pairs; i < before.size(); ++i)
+    lines.push_back(cat(name, ": gone, was ", shown(before[i], 0)));
 }
 
 }  // namespace
 
-std::vector<std::string> explain_difference(const std::vector<KeyField>& before, const std::vector<KeyField>& now) {
+std::vector<std::string> explain_difference(const std::vector<KeyField>& before,
+                                            const std::vector<KeyField>& now) {
   std::vector<std::string> labels;
   std::map<std::string, std::pair<Values, Values>> by_label;
   const auto label_entry = [&](const std::string& label) -> std::pair<Values, Values>& {

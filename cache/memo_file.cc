@@ -19,13 +19,13 @@ namespace {
 
 struct Header {
   std::array<char, 8> magic{'i', 'm', 'g', 'b', 'm', 'e', 'm', 'o'};
-  std::uint32_t byte_order = 0x01020304;   // a file of the other order reads as something else
+  std::uint32_t byte_order = 0x01020304;  // a file of the other order reads as something else
   std::uint32_t version = 1;
   std::uint32_t generation = 0;
   std::uint32_t bucket_bits = 0;
   std::uint64_t entries = 0;
   std::uint32_t reserved = 0;
-  std::uint32_t check = 0;                 // CRC-32 of what is above
+  std::uint32_t check = 0;  // CRC-32 of what is above
 };
 static_assert(sizeof(Header) == 40);
 
@@ -34,7 +34,8 @@ constexpr std::uint64_t kMaxEntries = 1u << 28;
 
 std::uint32_t check_of(const void* bytes, std::size_t size) { return libdeflate_crc32(0, bytes, size); }
 
-/// Buckets are 4 bytes each and one more than a power of two: rounded up so that the entries behind them are aligned.
+/// Buckets are 4 bytes each and one more than a power of two: rounded up so that the entries behind them are
+/// aligned.
 std::size_t buckets_size(unsigned bits) { return (((std::size_t{1} << bits) + 1) * 4 + 7) / 8 * 8; }
 
 std::size_t bucket_of(std::uint64_t hash, unsigned bits) {

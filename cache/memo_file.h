@@ -13,7 +13,8 @@
 
 namespace imgbuild::cache {
 
-/// One entry of the stat memo as it lies in the file, in the byte order of the machine (docs/formats/stat-memo.md).
+/// One entry of the stat memo as it lies in the file, in the byte order of the machine
+/// (docs/formats/stat-memo.md).
 struct MemoEntry {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
@@ -23,8 +24,8 @@ struct MemoEntry {
   std::uint32_t mtime_nanoseconds = 0;
   std::uint32_t ctime_nanoseconds = 0;
   std::array<std::byte, Digest::kSize> digest{};
-  std::uint32_t generation = 0;   ///< of the file when the entry was last used
-  std::uint32_t check = 0;        ///< CRC-32 of what is above
+  std::uint32_t generation = 0;  ///< of the file when the entry was last used
+  std::uint32_t check = 0;       ///< CRC-32 of what is above
 
   static MemoEntry make(const FileIdentity& file, const Digest& digest, std::uint32_t generation);
   /// The same with another generation.
@@ -42,7 +43,7 @@ bool memo_order(const MemoEntry& a, const MemoEntry& b) noexcept;
 /// A stat memo file mapped read-only. Searched where it lies. Thread-safe.
 class MemoFile {
  public:
-  MemoFile() = default;   ///< no entries
+  MemoFile() = default;  ///< no entries
   /// No entries when the file cannot be used.
   static MemoFile open(int dir, const std::string& name);
   MemoFile(MemoFile&& other) noexcept;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kMagic = "imgbrec";
 constexpr char kVersion = 1;
-constexpr std::size_t kHeaderSize = kMagic.size() + 1 + 4;   // magic, version, CRC-32 of what follows
+constexpr std::size_t kHeaderSize = kMagic.size() + 1 + 4;  // magic, version, CRC-32 of what follows
 
 std::uint32_t checksum(std::string_view bytes) { return libdeflate_crc32(0, bytes.data(), bytes.size()); }
 
@@ -56,7 +56,8 @@ class Decoder {
     }
     throw Damaged{};
   }
-  /// How many elements follow; each takes at least a byte, so that no count makes us reserve more than there is.
+  /// How many elements follow; each takes at least a byte, so that no count makes us reserve more than there
+  /// is.
   std::uint64_t count() {
     const std::uint64_t value = number();
     if (value > rest_.size()) throw Damaged{};
@@ -101,7 +102,8 @@ class Decoder {
 void put_platform(Encoder& out, const std::optional<oci::Platform>& platform) {
   out.number(platform ? 1 : 0);
   if (!platform) return;
-  for (const auto* part : {&platform->os, &platform->architecture, &platform->variant, &platform->os_version}) {
+  for (const auto* part :
+       {&platform->os, &platform->architecture, &platform->variant, &platform->os_version}) {
     out.text(*part);
   }
   out.number(platform->os_features.size());
@@ -111,7 +113,8 @@ void put_platform(Encoder& out, const std::optional<oci::Platform>& platform) {
 std::optional<oci::Platform> get_platform(Decoder& in) {
   if (!in.flag()) return std::nullopt;
   oci::Platform platform;
-  for (auto* part : {&platform.os, &platform.architecture, &platform.variant, &platform.os_version}) *part = in.text();
+  for (auto* part : {&platform.os, &platform.architecture, &platform.variant, &platform.os_version})
+    *part = in.text();
   for (std::uint64_t left = in.count(); left > 0; --left) platform.os_features.push_back(in.text());
   return platform;
 }
@@ -191,7 +194,8 @@ std::string encode_record(const CacheRecord& record) {
 }
 
 std::optional<CacheRecord> decode_record(std::string_view bytes) {
-  if (bytes.size() < kHeaderSize || !bytes.starts_with(kMagic) || bytes[kMagic.size()] != kVersion) return std::nullopt;
+  if (bytes.size() < kHeaderSize || !bytes.starts_with(kMagic) || bytes[kMagic.size()] != kVersion)
+    return std::nullopt;
   std::uint32_t sum = 0;
   for (unsigned i = 0; i < 4; ++i) {
     sum |= static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[kMagic.size() + 1 + i])) << (8 * i);

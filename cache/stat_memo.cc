@@ -28,19 +28,22 @@ namespace {
 
 const std::string kFileName = "stat-memo";
 
-// Kernels stamp files with the time of the last tick, which is at most 10 ms old; twice that leaves room for the
-// difference between that clock and ours. Stamps without a fraction may come from file systems that keep whole seconds
-// or, as FAT does, pairs of them.
+// Kernels stamp files with the time of the last tick, which is at most 10 ms old; twice that leaves room for
+// the difference between that clock and ours. Stamps without a fraction may come from file systems that keep
+// whole seconds or, as FAT does, pairs of them.
 constexpr std::int64_t kTick = 20'000'000;
 constexpr std::int64_t kCoarseTick = 2'100'000'000;
 
-/// Whether `later` is more than `grain` nanoseconds after `earlier`, for any seconds a file system may hand out.
+/// Whether `later` is more than `grain` nanoseconds after `earlier`, for any seconds a file system may hand
+/// out.
 bool is_later_by(const Timestamp& earlier, const Timestamp& later, std::int64_t grain) {
   if (later.seconds < earlier.seconds) return false;
-  const std::uint64_t seconds = static_cast<std::uint64_t>(later.seconds) - static_cast<std::uint64_t>(earlier.seconds);
+  const std::uint64_t seconds =
+      static_cast<std::uint64_t>(later.seconds) - static_cast<std::uint64_t>(earlier.seconds);
   if (seconds > 1'000) return true;
   return static_cast<std::int64_t>(seconds) * 1'000'000'000 + static_cast<std::int64_t>(later.nanoseconds) -
-             static_cast<std::int64_t>(earlier.nanoseconds) > grain;
+             static_cast<std::int64_t>(earlier.nanoseconds) >
+         grain;
 }
 
 /// One bit an entry, set from several threads.
@@ -130,7 +133,8 @@ class DiskStatMemo final : public StatMemo {
 
     std::vector<MemoEntry> all;
     all.reserve(old.size() + learned.size());
-    std::set_union(learned.begin(), learned.end(), old.begin(), old.end(), std::back_inserter(all), memo_order);
+    std::set_union(learned.begin(), learned.end(), old.begin(), old.end(), std::back_inserter(all),
+                   memo_order);
     return all;
   }
 

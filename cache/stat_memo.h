@@ -21,9 +21,9 @@ struct FileIdentity {
   bool operator==(const FileIdentity&) const = default;
 };
 
-/// Remembers content digests of local files, so that unchanged files are not read again. One memory-mapped index
-/// in the store, shared by processes. An entry is only kept when the file was already older than the clock's grain at the
-/// time it was read, so that a same-size edit within one tick is noticed. Thread-safe.
+/// Remembers content digests of local files, so that unchanged files are not read again. One memory-mapped
+/// index in the store, shared by processes. An entry is only kept when the file was already older than the
+/// clock's grain at the time it was read, so that a same-size edit within one tick is noticed. Thread-safe.
 class StatMemo {
  public:
   virtual ~StatMemo() = default;
@@ -37,14 +37,15 @@ class StatMemo {
 /// More entries than this are not kept; those unused for the longest time go first.
 inline constexpr std::size_t kMaxMemoEntries = 1'000'000;
 
-/// The memo in the file `stat-memo` of the store directory `store_root` (kept open as a duplicate). A file that is
-/// missing, damaged or of another version is an empty memo; opening costs the same for any size. save() joins what other
-/// processes saved meanwhile; when the disk does not take it, the memo stays as it was, which costs only time.
-/// Format: docs/formats/stat-memo.md. Throws SystemError only when `store_root` itself cannot be used.
+/// The memo in the file `stat-memo` of the store directory `store_root` (kept open as a duplicate). A file
+/// that is missing, damaged or of another version is an empty memo; opening costs the same for any size.
+/// save() joins what other processes saved meanwhile; when the disk does not take it, the memo stays as it
+/// was, which costs only time. Format: docs/formats/stat-memo.md. Throws SystemError only when `store_root`
+/// itself cannot be used.
 std::unique_ptr<StatMemo> open_stat_memo(int store_root, std::size_t max_entries = kMaxMemoEntries);
 
-/// Whether a digest read at `read_at` may be believed for `file` from then on: a later write must give another mtime or
-/// ctime, so both have to be older than the grain of the clock that stamped them.
+/// Whether a digest read at `read_at` may be believed for `file` from then on: a later write must give
+/// another mtime or ctime, so both have to be older than the grain of the clock that stamped them.
 bool is_settled(const FileIdentity& file, const Timestamp& read_at) noexcept;
 
 }  // namespace imgbuild::cache

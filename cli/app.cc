@@ -35,7 +35,8 @@ void print_error(const Error& error) {
 }
 
 /// `imgbuild -t x .` is `imgbuild build -t x .`: the word is added when the first argument is no command.
-std::vector<std::string> with_default_command(int argc, char** argv, const std::vector<std::string>& commands) {
+std::vector<std::string> with_default_command(int argc, char** argv,
+                                              const std::vector<std::string>& commands) {
   std::vector<std::string> words(argv + 1, argv + argc);
   static const std::vector<std::string> kTopLevel = {"-h", "--help", "--version"};
   const auto is_one_of = [](const std::vector<std::string>& list, const std::string& word) {
@@ -63,7 +64,7 @@ int run_app(int argc, char** argv) {
   for (const auto& add : all_commands()) names.push_back(add(app, context, chosen));
 
   std::vector<std::string> words = with_default_command(argc, argv, names);
-  std::reverse(words.begin(), words.end());   // CLI11 takes them from the back
+  std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
   try {
     app.parse(words);
   } catch (const CLI::ParseError& error) {

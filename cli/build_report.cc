@@ -24,13 +24,14 @@ std::string metadata_json(const builder::BuildResult& result) {
 
 std::string stats_text(const builder::BuildStats& stats) {
   std::string out = cat("steps: ", stats.steps_run, " run, ", stats.steps_cached, " cached\n",
-                        "context: ", stats.context_files_listed, " entries listed, ", stats.context_dirs_opened,
-                        " directories opened, ", stats.context_digests_remembered, " digests remembered, ",
-                        stats.context_bytes_read, " bytes read\n", "layers: ", stats.layer_bytes_written,
-                        " bytes written\n");
+                        "context: ", stats.context_files_listed, " entries listed, ",
+                        stats.context_dirs_opened, " directories opened, ", stats.context_digests_remembered,
+                        " digests remembered, ", stats.context_bytes_read, " bytes read\n",
+                        "layers: ", stats.layer_bytes_written, " bytes written\n");
   for (const auto& [name, took] : stats.phases) {
     const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took).count();
-    out += cat("time: ", pad_right(name, 16), " ", micros / 1000, ".", micros % 1000 < 100 ? "0" : "", micros % 1000 / 10, " ms\n");
+    out += cat("time: ", pad_right(name, 16), " ", micros / 1000, ".", micros % 1000 < 100 ? "0" : "",
+               micros % 1000 / 10, " ms\n");
   }
   return out;
 }

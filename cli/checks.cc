@@ -32,10 +32,15 @@ Call parse_call(const std::string& text) {
   const std::string name = fields[0] == "check" ? "lint" : fields[0];
   Call call{builder::parse_subrequest(name)};
   for (std::size_t i = 1; i < fields.size(); ++i) {
-    if (fields[i] == "format=json") call.format = Format::json;
-    else if (fields[i] == "format=reference-json") call.format = Format::reference_json;
-    else if (fields[i] == "format=text") call.format = Format::text;
-    else throw Error(cat("--call: \"", printable(fields[i]), "\" must be format=text or format=json"), ExitCode::usage);
+    if (fields[i] == "format=json")
+      call.format = Format::json;
+    else if (fields[i] == "format=reference-json")
+      call.format = Format::reference_json;
+    else if (fields[i] == "format=text")
+      call.format = Format::text;
+    else
+      throw Error(cat("--call: \"", printable(fields[i]), "\" must be format=text or format=json"),
+                  ExitCode::usage);
   }
   return call;
 }
@@ -49,8 +54,12 @@ std::string error_text(const builder::CheckError& found) {
 
 int print_check(const builder::CheckResult& result, Format format) {
   switch (format) {
-    case Format::json: std::cout << builder::render_check_report(result) << "\n"; break;
-    case Format::reference_json: std::cout << builder::render_check_json(result) << "\n"; break;
+    case Format::json:
+      std::cout << builder::render_check_report(result) << "\n";
+      break;
+    case Format::reference_json:
+      std::cout << builder::render_check_json(result) << "\n";
+      break;
     case Format::text:
       std::cout << builder::render_check_text(result);
       if (result.error) std::cerr << error_text(*result.error);
@@ -83,8 +92,8 @@ struct Question {
 
 int print_plan(const BuildOptions& options, const CommandContext& context) {
   Question question(options, context);
-  const auto plan = builder::evaluate(parser::parse_dockerfile(question.inputs.dockerfile_text), question.evaluate,
-                                      question.bases, [](const builder::Warned&) {});
+  const auto plan = builder::evaluate(parser::parse_dockerfile(question.inputs.dockerfile_text),
+                                      question.evaluate, question.bases, [](const builder::Warned&) {});
   std::cout << builder::dump_plan(plan);
   return 0;
 }
@@ -92,7 +101,8 @@ int print_plan(const BuildOptions& options, const CommandContext& context) {
 int run_call(const std::string& text, const BuildOptions& options, const CommandContext& context) {
   const Call call = parse_call(text);
   if (call.what == builder::Subrequest::describe) {
-    std::cout << (call.format == Format::text ? builder::render_description_text() : builder::render_description_json());
+    std::cout << (call.format == Format::text ? builder::render_description_text()
+                                              : builder::render_description_json());
     return 0;
   }
   Question question(options, context);

@@ -7,7 +7,8 @@
 
 namespace imgbuild::cli {
 
-/// `--check` and `--call=…`: answers a question about the Dockerfile and builds nothing. `call` is a sub-request's name,
+/// `--check` and `--call=…`: answers a question about the Dockerfile and builds nothing. `call` is a
+/// sub-request's name,
 /// `,format=json` or `,format=lint-json` may follow. Returns the exit code.
 int run_call(const std::string& call, const BuildOptions& options, const CommandContext& context);
 

@@ -12,7 +12,7 @@ namespace imgbuild::cli {
 
 namespace {
 
-constexpr std::uint64_t kMaxSecret = 500 * 1024;   // SEC-1
+constexpr std::uint64_t kMaxSecret = 500 * 1024;  // SEC-1
 constexpr std::size_t kMaxSecrets = 64;
 
 Error usage(std::string message) { return Error(std::move(message), ExitCode::usage); }
@@ -31,25 +31,35 @@ std::string read_secret_file(const std::string& path, const std::string& id) {
   return read_file(file.get(), kMaxSecret, path);
 }
 
-/// `id=X[,src=FILE|,env=NAME]`; without a source the environment variable X, then the file X (as buildx does).
+/// `id=X[,src=FILE|,env=NAME]`; without a source the environment variable X, then the file X (as buildx
+/// does).
 std::pair<std::string, std::string> read_secret(const std::string& text, const Environment& environment) {
   std::string id, source, variable, type;
   for (const auto& field : split_csv(text)) {
     const auto [key, value] = split_pair(field, "--secret");
-    if (key == "id") id = value;
-    else if (key == "src" || key == "source") source = value;
-    else if (key == "env") variable = value;
-    else if (key == "type") type = value;
-    else throw usage(cat("--secret: unknown key \"", printable(key), "\"; use id, src, env or type"));
+    if (key == "id")
+      id = value;
+    else if (key == "src" || key == "source")
+      source = value;
+    else if (key == "env")
+      variable = value;
+    else if (key == "type")
+      type = value;
+    else
+      throw usage(cat("--secret: unknown key \"", printable(key), "\"; use id, src, env or type"));
   }
-  if (id.empty()) throw usage(cat("--secret needs an id: --secret id=NAME,src=FILE, not \"", printable(text), "\""));
-  if (!type.empty() && type != "file" && type != "env") throw usage(cat("--secret: type is file or env, not \"", printable(type), "\""));
+  if (id.empty())
+    throw usage(cat("--secret needs an id: --secret id=NAME,src=FILE, not \"", printable(text), "\""));
+  if (!type.empty() && type != "file" && type != "env")
+    throw usage(cat("--secret: type is file or env, not \"", printable(type), "\""));
   if (!source.empty() && !variable.empty()) throw usage("--secret: src and env exclude each other");
   if (type == "env" && variable.empty()) variable = source.empty() ? id : source, source.clear();
   if (!source.empty()) return {id, read_secret_file(source, id)};
   if (!variable.empty()) {
     const auto value = environment.find(variable);
-    if (!value) throw usage(cat("secret ", printable(id), ": the environment variable ", printable(variable), " is not set"));
+    if (!value)
+      throw usage(
+          cat("secret ", printable(id), ": the environment variable ", printable(variable), " is not set"));
     return {id, *value};
   }
   if (const auto value = environment.find(id)) return {id, *value};
@@ -82,33 +92,44 @@ std::pair<std::string, std::string> parse_host(const std::string& text) {
 std::uint64_t parse_limit(std::string_view text, const std::string& whole) {
   if (text == "-1" || text == "unlimited") return ~std::uint64_t{0};
   const auto number = parse_decimal(text);
-  if (!number) throw usage(cat("--ulimit wants NAME=SOFT[:HARD] with numbers or unlimited, not \"", printable(whole), "\""));
+  if (!number)
+    throw usage(
+        cat("--ulimit wants NAME=SOFT[:HARD] with numbers or unlimited, not \"", printable(whole), "\""));
   return *number;
 }
 
 /// `nofile=1024:2048`; one number is both limits, as docker has it.
 builder::Ulimit parse_ulimit(const std::string& text) {
-  static constexpr std::string_view kNames[] = {"core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
-                                                "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"};
+  static constexpr std::string_view kNames[] = {"core",    "cpu",      "data",   "fsize",      "locks",
+                                                "memlock", "msgqueue", "nice",   "nofile",     "nproc",
+                                                "rss",     "rtprio",   "rttime", "sigpending", "stack"};
   const auto [name, limits] = split_pair(text, "--ulimit");
   if (std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames)) {
-    throw usage(cat("--ulimit: unknown limit \"", printable(name), "\"")).with_note("known: core, cpu, data, fsize, locks, memlock, "
-        "msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending, stack");
+    throw usage(cat("--ulimit: unknown limit \"", printable(name), "\""))
+        .with_note(
+            "known: core, cpu, data, fsize, locks, memlock, "
+            "msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending, stack");
   }
   const auto colon = limits.find(':');
   builder::Ulimit out{.name = name, .soft = parse_limit(std::string_view(limits).substr(0, colon), text)};
-  out.hard = colon == std::string::npos ? out.soft : parse_limit(std::string_view(limits).substr(colon + 1), text);
-  if (out.soft > out.hard) throw usage(cat("--ulimit: the soft limit is above the hard limit in \"", printable(text), "\""));
+  out.hard =
+      colon == std::string::npos ? out.soft : parse_limit(std::string_view(limits).substr(colon + 1), text);
+  if (out.soft > out.hard)
+    throw usage(cat("--ulimit: the soft limit is above the hard limit in \"", printable(text), "\""));
   return out;
 }
 
 Compression parse_compression(const BuildOptions& options) {
   Compression out;
-  if (options.compression == "gzip") out.kind = CompressionKind::gzip;
-  else if (options.compression == "zstd") out.kind = CompressionKind::zstd;
-  else if (options.compression == "uncompressed" || options.compression == "none") out.kind = CompressionKind::none;
+  if (options.compression == "gzip")
+    out.kind = CompressionKind::gzip;
+  else if (options.compression == "zstd")
+    out.kind = CompressionKind::zstd;
+  else if (options.compression == "uncompressed" || options.compression == "none")
+    out.kind = CompressionKind::none;
   else {
-    throw usage(cat("--compression is gzip, zstd or uncompressed, not \"", printable(options.compression), "\""));
+    throw usage(
+        cat("--compression is gzip, zstd or uncompressed, not \"", printable(options.compression), "\""));
   }
   out.level = out.kind == CompressionKind::zstd ? 3 : 6;
   if (options.compression_level) {
@@ -123,9 +144,12 @@ Compression parse_compression(const BuildOptions& options) {
 
 void apply_allow(const std::vector<std::string>& allowed, builder::BuildRequest& request) {
   for (const auto& word : allowed) {
-    if (word == "network.host") request.allow_network_host = true;
-    else if (word == "security.insecure") request.allow_insecure = true;
-    else throw usage(cat("--allow knows network.host and security.insecure, not \"", printable(word), "\""));
+    if (word == "network.host")
+      request.allow_network_host = true;
+    else if (word == "security.insecure")
+      request.allow_insecure = true;
+    else
+      throw usage(cat("--allow knows network.host and security.insecure, not \"", printable(word), "\""));
   }
 }
 
@@ -133,8 +157,9 @@ void apply_proxies(const Environment& environment, builder::BuildRequest& reques
   // The caller's proxies are handed to RUN steps as docker's client does; they never enter keys (ARG-8).
   for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"}) {
     for (const std::string& spelled : {std::string(name), to_lower(name)}) {
-      const bool given = std::any_of(request.build_args.begin(), request.build_args.end(),
-                                     [&](const auto& arg) { return equal_ignoring_case(arg.first, spelled); });
+      const bool given =
+          std::any_of(request.build_args.begin(), request.build_args.end(),
+                      [&](const auto& arg) { return equal_ignoring_case(arg.first, spelled); });
       if (given) continue;
       if (const auto value = environment.find(spelled)) request.build_args.emplace_back(spelled, *value);
     }
@@ -176,10 +201,14 @@ std::uint64_t parse_size(const std::string& text, const std::string& option) {
   const std::string unit = to_lower(std::string_view(text).substr(digits.size()));
   const auto number = parse_decimal(digits);
   int shift = -1;
-  if (unit.empty() || unit == "b") shift = 0;
-  else if (unit == "k" || unit == "kb" || unit == "kib") shift = 10;
-  else if (unit == "m" || unit == "mb" || unit == "mib") shift = 20;
-  else if (unit == "g" || unit == "gb" || unit == "gib") shift = 30;
+  if (unit.empty() || unit == "b")
+    shift = 0;
+  else if (unit == "k" || unit == "kb" || unit == "kib")
+    shift = 10;
+  else if (unit == "m" || unit == "mb" || unit == "mib")
+    shift = 20;
+  else if (unit == "g" || unit == "gb" || unit == "gib")
+    shift = 30;
   if (!number || shift < 0 || *number > (std::uint64_t{1} << 62) >> shift) {
     throw usage(cat(option, " wants a size like 64m or 1g, not \"", printable(text), "\""));
   }
@@ -213,7 +242,8 @@ builder::BuildRequest make_request(const BuildOptions& options, const Environmen
   for (const auto& text : options.outputs) request.outputs.push_back(parse_output(text));
   if (!options.platform.empty()) {
     if (options.platform.find(',') != std::string::npos) {
-      throw usage("--platform takes one platform; an image for several is not supported yet").with_note("build each platform with a command of its own");
+      throw usage("--platform takes one platform; an image for several is not supported yet")
+          .with_note("build each platform with a command of its own");
     }
     request.platform = oci::Platform::parse(options.platform);
     request.platform_given = true;

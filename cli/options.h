@@ -19,18 +19,20 @@ struct Environment {
 struct BuildOptions {
   std::string context = ".";
   std::string dockerfile;
-  std::vector<std::string> tags, build_args, labels, build_contexts, outputs, secrets, ssh, allow, add_hosts, ulimits;
+  std::vector<std::string> tags, build_args, labels, build_contexts, outputs, secrets, ssh, allow, add_hosts,
+      ulimits;
   std::vector<std::string> no_cache_filter;
   std::string target, platform, network = "default", progress = "auto", iid_file, metadata_file, hostname;
   std::string compression = "gzip", context_modes = "disk", call = "build", shm_size;
   std::optional<int> compression_level;
   std::optional<std::int64_t> source_date_epoch;
   std::size_t jobs = 0;
-  bool no_cache = false, quiet = false, pull = false, stats = false, debug = false, check = false, explain = false;
+  bool no_cache = false, quiet = false, pull = false, stats = false, debug = false, check = false,
+       explain = false;
 };
 
-/// Turns options into a request: parses names, outputs, platforms, reads secrets. Throws Error (usage) that names the
-/// option and what it should look like.
+/// Turns options into a request: parses names, outputs, platforms, reads secrets. Throws Error (usage) that
+/// names the option and what it should look like.
 builder::BuildRequest make_request(const BuildOptions& options, const Environment& environment);
 
 /// One value of --output (EXP-1, EXP-2). Throws Error with "did you mean" for unknown keys and types.

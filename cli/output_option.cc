@@ -14,10 +14,12 @@ Error usage(std::string message) { return Error(std::move(message), ExitCode::us
 
 bool parse_bool(const std::string& value, const std::string& key) {
   static const std::map<std::string, bool> kWords = {
-      {"1", true},  {"t", true},  {"T", true},  {"true", true},   {"TRUE", true},   {"True", true},  {"", true},
-      {"0", false}, {"f", false}, {"F", false}, {"false", false}, {"FALSE", false}, {"False", false}};
+      {"1", true},      {"t", true},      {"T", true},     {"true", true}, {"TRUE", true},
+      {"True", true},   {"", true},       {"0", false},    {"f", false},   {"F", false},
+      {"false", false}, {"FALSE", false}, {"False", false}};
   const auto word = kWords.find(value);
-  if (word == kWords.end()) throw usage(cat("--output: ", key, " is true or false, not \"", printable(value), "\""));
+  if (word == kWords.end())
+    throw usage(cat("--output: ", key, " is true or false, not \"", printable(value), "\""));
   return word->second;
 }
 
@@ -30,13 +32,17 @@ Kind parse_kind(const std::string& value) {
   Error error = usage(cat("--output: unknown type \"", printable(value), "\""));
   std::vector<std::string> known;
   for (const auto& [name, unused] : kKinds) known.push_back(name);
-  if (value == "registry") error.add_note("pushing to a registry is not supported; write an archive with type=oci");
-  else if (const auto close = nearest(value, known)) error.add_note(cat("did you mean ", *close, "?"));
-  else error.add_note(cat("known types: ", join(known, ", ")));
+  if (value == "registry")
+    error.add_note("pushing to a registry is not supported; write an archive with type=oci");
+  else if (const auto close = nearest(value, known))
+    error.add_note(cat("did you mean ", *close, "?"));
+  else
+    error.add_note(cat("known types: ", join(known, ", ")));
   throw error;
 }
 
-/// A path alone: `-` is a root file system on standard output, `x.tar` an archive of the image, all else a folder.
+/// A path alone: `-` is a root file system on standard output, `x.tar` an archive of the image, all else a
+/// folder.
 builder::OutputSpec parse_shorthand(const std::string& path) {
   if (path == "-") return {.kind = Kind::tar, .destination = "-"};
   if (path.ends_with(".tar")) return {.kind = Kind::docker, .destination = path};
@@ -45,16 +51,22 @@ builder::OutputSpec parse_shorthand(const std::string& path) {
 
 void apply_field(builder::OutputSpec& spec, const std::string& key, const std::string& value) {
   static const std::vector<std::string> kKeys = {"type", "dest", "name", "tar"};
-  if (key == "type") spec.kind = parse_kind(value);
-  else if (key == "dest") spec.destination = value;
-  else if (key == "tar") spec.as_directory = !parse_bool(value, key);
+  if (key == "type")
+    spec.kind = parse_kind(value);
+  else if (key == "dest")
+    spec.destination = value;
+  else if (key == "tar")
+    spec.as_directory = !parse_bool(value, key);
   else if (key == "name") {
     for (const auto name : split(value, ',')) spec.names.push_back(oci::Reference::parse(name));
   } else {
     Error error = usage(cat("--output: unknown key \"", printable(key), "\""));
-    if (key == "output") error.add_note("did you mean dest?");
-    else if (const auto close = nearest(key, kKeys)) error.add_note(cat("did you mean ", *close, "?"));
-    else error.add_note(cat("known keys: ", join(kKeys, ", ")));
+    if (key == "output")
+      error.add_note("did you mean dest?");
+    else if (const auto close = nearest(key, kKeys))
+      error.add_note(cat("did you mean ", *close, "?"));
+    else
+      error.add_note(cat("known keys: ", join(kKeys, ", ")));
     throw error;
   }
 }
@@ -66,7 +78,8 @@ void check(const builder::OutputSpec& spec, bool tar_given) {
   if (tar_given && spec.kind != Kind::oci && spec.kind != Kind::docker) {
     throw usage("--output: tar=… belongs to type=oci and type=docker");
   }
-  if (spec.as_directory && spec.destination == "-") throw usage("--output: a folder cannot go to standard output");
+  if (spec.as_directory && spec.destination == "-")
+    throw usage("--output: a folder cannot go to standard output");
 }
 
 }  // namespace
@@ -81,7 +94,8 @@ builder::OutputSpec parse_output(const std::string& text) {
   bool tar_given = false;
   for (const auto& field : fields) {
     const auto equals = field.find('=');
-    if (equals == std::string::npos) throw usage(cat("--output: \"", printable(field), "\" must be key=value"));
+    if (equals == std::string::npos)
+      throw usage(cat("--output: \"", printable(field), "\" must be key=value"));
     const std::string key = to_lower(trim(field.substr(0, equals)));
     tar_given = tar_given || key == "tar";
     apply_field(spec, key, field.substr(equals + 1));

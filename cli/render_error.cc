@@ -24,7 +24,8 @@ std::string indent_output(const std::string& text) {
 std::string render_error(const Error& error, bool colour) {
   std::string out = cat(heading("error", "1;31", colour), printable(error.message()), "\n");
   if (error.where()) out += render_excerpt(*error.where());
-  if (const auto* failed = dynamic_cast<const StepFailed*>(&error); failed != nullptr && !failed->output_tail().empty()) {
+  if (const auto* failed = dynamic_cast<const StepFailed*>(&error);
+      failed != nullptr && !failed->output_tail().empty()) {
     out += cat("  the end of its output:\n", indent_output(failed->output_tail()));
   }
   for (const auto& context : error.context()) out += cat("  while ", printable(context), "\n");
@@ -34,7 +35,8 @@ std::string render_error(const Error& error, bool colour) {
 
 std::string render_warning(const std::string& rule, const std::string& text, const std::string& url,
                            const SourceRange& where, bool colour) {
-  std::string out = cat(heading("warning", "1;33", colour), rule.empty() ? "" : cat(rule, ": "), printable(text), "\n");
+  std::string out =
+      cat(heading("warning", "1;33", colour), rule.empty() ? "" : cat(rule, ": "), printable(text), "\n");
   if (where.text) out += render_excerpt(where, 4);
   if (!url.empty()) out += cat("  see ", url, "\n");
   return out;

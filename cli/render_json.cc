@@ -19,10 +19,14 @@ json place(const SourceRange& where) {
 const char* word(builder::StepFinished::How how) {
   using How = builder::StepFinished::How;
   switch (how) {
-    case How::ran: return "ran";
-    case How::cached: return "cached";
-    case How::failed: return "failed";
-    case How::skipped: return "skipped";
+    case How::ran:
+      return "ran";
+    case How::cached:
+      return "cached";
+    case How::failed:
+      return "failed";
+    case How::skipped:
+      return "skipped";
   }
   return "";
 }
@@ -34,15 +38,22 @@ json describe(const builder::StepOutput& e) {
   return {{"event", "step_output"}, {"step", e.step}, {"stream", e.stream}, {"text", e.bytes}};
 }
 json describe(const builder::StepProgress& e) {
-  return {{"event", "step_progress"}, {"step", e.step}, {"done_bytes", e.done_bytes}, {"total_bytes", e.total_bytes}};
+  return {{"event", "step_progress"},
+          {"step", e.step},
+          {"done_bytes", e.done_bytes},
+          {"total_bytes", e.total_bytes}};
 }
 json describe(const builder::StepFinished& e) {
-  return {{"event", "step_finished"}, {"step", e.step}, {"how", word(e.how)}, {"nanoseconds", e.took.count()}};
+  return {
+      {"event", "step_finished"}, {"step", e.step}, {"how", word(e.how)}, {"nanoseconds", e.took.count()}};
 }
 json describe(const builder::Warned& e) {
-  return {{"event", "warning"}, {"rule", e.rule}, {"text", e.text}, {"url", e.url}, {"where", place(e.where)}};
+  return {
+      {"event", "warning"}, {"rule", e.rule}, {"text", e.text}, {"url", e.url}, {"where", place(e.where)}};
 }
-json describe(const builder::Explained& e) { return {{"event", "explained"}, {"step", e.step}, {"text", e.text}}; }
+json describe(const builder::Explained& e) {
+  return {{"event", "explained"}, {"step", e.step}, {"text", e.text}};
+}
 json describe(const builder::Noted& e) { return {{"event", "note"}, {"text", e.text}}; }
 
 }  // namespace

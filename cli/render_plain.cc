@@ -43,7 +43,7 @@ std::string PlainRenderer::render(const builder::StepOutput& event) {
     if (line.ends_with('\r')) line.remove_suffix(1);
     out += cat("#", event.step + 1, " ", is_terminal_ ? printable(line) : std::string(line), "\n");
   }
-  if (partial.size() > 64 * 1024) {   // an endless line must not fill memory
+  if (partial.size() > 64 * 1024) {  // an endless line must not fill memory
     out += cat("#", event.step + 1, " ", is_terminal_ ? printable(partial) : partial, "\n");
     partial.clear();
   }
@@ -56,15 +56,20 @@ std::string PlainRenderer::render(const builder::StepFinished& event) {
   std::string out;
   auto& step = steps_[event.step];
   for (auto& partial : step.partial) {
-    if (!partial.empty()) out += cat("#", event.step + 1, " ", is_terminal_ ? printable(partial) : partial, "\n");
+    if (!partial.empty())
+      out += cat("#", event.step + 1, " ", is_terminal_ ? printable(partial) : partial, "\n");
     partial.clear();
   }
   using How = builder::StepFinished::How;
   switch (event.how) {
-    case How::ran: return out + cat("#", event.step + 1, " DONE ", seconds(event.took), "\n");
-    case How::cached: return out + cat("#", event.step + 1, " CACHED\n");
-    case How::failed: return out + cat("#", event.step + 1, " FAILED ", seconds(event.took), "\n");
-    case How::skipped: return out + cat("#", event.step + 1, " CANCELLED\n");
+    case How::ran:
+      return out + cat("#", event.step + 1, " DONE ", seconds(event.took), "\n");
+    case How::cached:
+      return out + cat("#", event.step + 1, " CACHED\n");
+    case How::failed:
+      return out + cat("#", event.step + 1, " FAILED ", seconds(event.took), "\n");
+    case How::skipped:
+      return out + cat("#", event.step + 1, " CANCELLED\n");
   }
   return out;
 }

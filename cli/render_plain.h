@@ -25,7 +25,7 @@ class PlainRenderer final : public builder::EventSink {
 
   struct Step {
     std::string label;
-    std::string partial[2];   // the unfinished last line of each stream
+    std::string partial[2];  // the unfinished last line of each stream
   };
 
   int fd_;

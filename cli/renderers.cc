@@ -16,9 +16,12 @@ class QuietRenderer final : public builder::EventSink {
 
 std::unique_ptr<builder::EventSink> make_renderer(ProgressMode mode, int fd, bool is_terminal, bool debug) {
   switch (mode) {
-    case ProgressMode::plain: return std::make_unique<PlainRenderer>(fd, is_terminal, debug);
-    case ProgressMode::json: return std::make_unique<JsonRenderer>(fd);
-    case ProgressMode::quiet: return std::make_unique<QuietRenderer>();
+    case ProgressMode::plain:
+      return std::make_unique<PlainRenderer>(fd, is_terminal, debug);
+    case ProgressMode::json:
+      return std::make_unique<JsonRenderer>(fd);
+    case ProgressMode::quiet:
+      return std::make_unique<QuietRenderer>();
   }
   return std::make_unique<QuietRenderer>();
 }

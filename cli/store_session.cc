@@ -48,10 +48,12 @@ UniqueFd open_store(const std::string& path) {
   struct stat info {};
   if (::fstat(root.get(), &info) != 0) throw SystemError(errno, "stat", path);
   if (info.st_uid != ::geteuid()) {
-    throw Error(cat("the store ", printable(path), " belongs to another user")).with_note("name another directory with --root");
+    throw Error(cat("the store ", printable(path), " belongs to another user"))
+        .with_note("name another directory with --root");
   }
   if ((info.st_mode & 022) != 0) {
-    throw Error(cat("the store ", printable(path), " can be written by others")).with_note(cat("chmod go-w ", printable(path)));
+    throw Error(cat("the store ", printable(path), " can be written by others"))
+        .with_note(cat("chmod go-w ", printable(path)));
   }
   const UniqueFd format = open_at_if_exists(root.get(), "format", O_RDONLY | O_NONBLOCK);
   if (format) {
@@ -76,7 +78,7 @@ oci::HttpOptions http_options(const Environment& environment) {
     }
     return std::string();
   };
-  options.http_proxy = first_of({"http_proxy"});   // HTTP_PROXY could come from a CGI request header
+  options.http_proxy = first_of({"http_proxy"});  // HTTP_PROXY could come from a CGI request header
   options.https_proxy = first_of({"https_proxy", "HTTPS_PROXY"});
   options.no_proxy = first_of({"no_proxy", "NO_PROXY"});
   options.ca_file = first_of({"SSL_CERT_FILE"});
@@ -92,7 +94,8 @@ std::string work_path(const std::string& path) {
   return cat(buffer, "/", path);
 }
 
-builder::RemoteOptions remote_options(int root, const std::string& work_directory, const Environment& environment) {
+builder::RemoteOptions remote_options(int root, const std::string& work_directory,
+                                      const Environment& environment) {
   builder::RemoteOptions options;
   const oci::HttpOptions http = http_options(environment);
   options.git.http_proxy = http.http_proxy;
@@ -116,9 +119,12 @@ std::string store_path(const std::string& option, const Environment& environment
   if (!option.empty()) return option;
   if (const auto root = environment.find("IMGBUILD_ROOT"); root && !root->empty()) return *root;
   if (is_root) return "/var/lib/imgbuild";
-  if (const auto data = environment.find("XDG_DATA_HOME"); data && data->starts_with('/')) return cat(*data, "/imgbuild");
-  if (const auto home = environment.find("HOME"); home && home->starts_with('/')) return cat(*home, "/.local/share/imgbuild");
-  throw Error("where is the store? HOME is not set", ExitCode::usage).with_note("name a directory with --root or IMGBUILD_ROOT");
+  if (const auto data = environment.find("XDG_DATA_HOME"); data && data->starts_with('/'))
+    return cat(*data, "/imgbuild");
+  if (const auto home = environment.find("HOME"); home && home->starts_with('/'))
+    return cat(*home, "/.local/share/imgbuild");
+  throw Error("where is the store? HOME is not set", ExitCode::usage)
+      .with_note("name a directory with --root or IMGBUILD_ROOT");
 }
 
 /// In the order they must outlive one another.
@@ -181,7 +187,7 @@ struct StoreSession::Parts {
       host.run_advice = builder::advice_for(failure, options.tier.real_uid == 0);
       return;
     }
-    builder::sweep_stale_steps(root.get());   // what a killed process left (STO-30)
+    builder::sweep_stale_steps(root.get());  // what a killed process left (STO-30)
     snapshots = std::make_unique<builder::OverlaySnapshotter>(root.get(), blobs, indexes, flavour);
     sandbox = std::make_unique<builder::LinuxSandbox>(
         builder::LinuxSandbox::Options{.scratch_dir = snapshots->scratch_dir(), .flavour = flavour});

@@ -13,20 +13,20 @@ namespace imgbuild::cli {
 /// $XDG_DATA_HOME/imgbuild (~/.local/share/imgbuild) for others. Throws Error (usage) when nothing says.
 std::string store_path(const std::string& option, const Environment& environment, bool is_root);
 
-/// The store and everything a build is made with, opened. Made once a process, after the user namespace was entered and
-/// before a thread that needs it is started.
+/// The store and everything a build is made with, opened. Made once a process, after the user namespace was
+/// entered and before a thread that needs it is started.
 class StoreSession {
  public:
   struct Options {
     std::string path;
     TierChoice tier;
-    bool with_sandbox = true;      ///< false: commands that only look at the store
-    bool pull = false;             ///< ask the registry even for names that are in the store
-    std::size_t threads = 0;       ///< 0: one a processor
-    int stdout_fd = 1;             ///< where outputs to `-` go
+    bool with_sandbox = true;  ///< false: commands that only look at the store
+    bool pull = false;         ///< ask the registry even for names that are in the store
+    std::size_t threads = 0;   ///< 0: one a processor
+    int stdout_fd = 1;         ///< where outputs to `-` go
   };
-  /// Creates what is missing. Throws Error when the directory belongs to somebody else, is open to others, or was made by
-  /// a newer version (STO-1, STO-2).
+  /// Creates what is missing. Throws Error when the directory belongs to somebody else, is open to others, or
+  /// was made by a newer version (STO-1, STO-2).
   StoreSession(const Options& options, const Environment& environment);
   ~StoreSession();
   StoreSession(const StoreSession&) = delete;

@@ -8,7 +8,7 @@ namespace imgbuild::cli {
 
 /// What this process may do, found out once before any thread exists (SBX-4, RLS-3).
 struct TierChoice {
-  uid_t real_uid = 0;              ///< of the user who started imgbuild, whatever namespace it is in now
+  uid_t real_uid = 0;  ///< of the user who started imgbuild, whatever namespace it is in now
   builder::TierReport report;
 };
 

@@ -20,9 +20,11 @@ bool is_attestation(const Descriptor& entry) {
 }
 
 /// The manifest a loader without indexes gets (EXP-16, EXP-17).
-Image runnable_image(const ExportImage& image, const ImageGraph& graph, const BlobStore& blobs, const Platform& wanted) {
+Image runnable_image(const ExportImage& image, const ImageGraph& graph, const BlobStore& blobs,
+                     const Platform& wanted) {
   if (is_manifest_type(image.target.media_type)) return load_image(blobs, image.target, wanted, false);
-  const Index index = Index::parse(load_described(blobs, image.target, kMaxManifestSize, "index"), image.target.media_type);
+  const Index index =
+      Index::parse(load_described(blobs, image.target, kMaxManifestSize, "index"), image.target.media_type);
   if (index.select(wanted, false)) return load_image(blobs, image.target, wanted, false);
   for (const auto& reached : graph.manifests) {
     if (!is_attestation(reached.descriptor)) return load_image(blobs, reached.descriptor, wanted, false);
@@ -33,7 +35,9 @@ Image runnable_image(const ExportImage& image, const ImageGraph& graph, const Bl
 std::string blob_path(const Descriptor& blob) { return cat("blobs/sha256/", blob.digest.hex()); }
 
 /// Docker's own manifest names carry no digest.
-std::string repo_tag(const Reference& name) { return cat(name.registry(), "/", name.repository(), ":", *name.tag()); }
+std::string repo_tag(const Reference& name) {
+  return cat(name.registry(), "/", name.repository(), ":", *name.tag());
+}
 
 void write_docker_image(JsonWriter& json, const Image& image, const std::vector<Reference>& names) {
   json.begin_object();
@@ -53,7 +57,8 @@ std::optional<Timestamp> config_time(const ExportImage& image, const BlobStore& 
   return load_image(blobs, image.target, {}, false).config.created;
 }
 
-void add_entries(Index& index, const ExportImage& image, const std::optional<Timestamp>& created, const BlobStore& blobs) {
+void add_entries(Index& index, const ExportImage& image, const std::optional<Timestamp>& created,
+                 const BlobStore& blobs) {
   Descriptor entry = image.target;
   if (!entry.platform && is_manifest_type(entry.media_type)) {
     entry.platform = load_image(blobs, entry, {}, false).config.platform;

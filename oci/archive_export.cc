@@ -33,7 +33,7 @@ class ArchiveWriter {
     if (!tar::fits_octal(tar::kSize, size)) {
       std::string record;
       tar::append_pax_record(record, "size", cat(size));
-      header("PaxHeaders.0/blob", 0, record.size(), 'x');   // EXP-13
+      header("PaxHeaders.0/blob", 0, record.size(), 'x');  // EXP-13
       out_.write(record);
       pad(record.size());
     }
@@ -82,7 +82,8 @@ void copy_verified(const BlobStore& blobs, const Descriptor& blob, Sink& out, co
 }
 
 /// `fd` is the file behind `out`, or -1.
-void write_archive(const ExportRequest& request, const BlobStore& blobs, Sink& out, int fd, const std::stop_token& stop) {
+void write_archive(const ExportRequest& request, const BlobStore& blobs, Sink& out, int fd,
+                   const std::stop_token& stop) {
   const ArchiveContent content = collect_archive(request, blobs);
   ArchiveWriter tar(out);
   tar.directory("blobs/");
@@ -119,7 +120,8 @@ void export_archive(const ExportRequest& request, const BlobStore& blobs, Sink& 
   write_archive(request, blobs, out, -1, stop);
 }
 
-void export_archive_to_file(const ExportRequest& request, const BlobStore& blobs, int fd, std::stop_token stop) {
+void export_archive_to_file(const ExportRequest& request, const BlobStore& blobs, int fd,
+                            std::stop_token stop) {
   DescriptorSink out(fd);
   struct stat info {};
   if (::fstat(fd, &info) != 0) throw SystemError(errno, "stat", "archive");

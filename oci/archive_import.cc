@@ -21,15 +21,18 @@ namespace imgbuild::oci {
 
 namespace {
 
-constexpr std::uint64_t kMaxDockerManifest = 1 << 20;   // IMG-7
+constexpr std::uint64_t kMaxDockerManifest = 1 << 20;  // IMG-7
 constexpr std::size_t kMaxImages = 1000;
 constexpr std::size_t kMaxLayers = 500;
 
 std::string_view layer_type(CompressionKind kind) {
   switch (kind) {
-    case CompressionKind::none: return kOciLayer;
-    case CompressionKind::gzip: return kOciLayerGzip;
-    case CompressionKind::zstd: return kOciLayerZstd;
+    case CompressionKind::none:
+      return kOciLayer;
+    case CompressionKind::gzip:
+      return kOciLayerGzip;
+    case CompressionKind::zstd:
+      return kOciLayerZstd;
   }
   return kOciLayer;
 }
@@ -57,7 +60,8 @@ class DockerImport {
 
   std::vector<ImportedImage> images(const JsonValue& manifest) {
     const auto& list = manifest.as_array();
-    if (list.size() > kMaxImages) throw IntegrityError(cat("manifest.json: more than ", kMaxImages, " images"));
+    if (list.size() > kMaxImages)
+      throw IntegrityError(cat("manifest.json: more than ", kMaxImages, " images"));
     std::vector<ImportedImage> out;
     for (const auto& item : list) out.push_back(image(item));
     return out;
@@ -66,19 +70,23 @@ class DockerImport {
  private:
   ImportedImage image(const JsonValue& item) {
     const Descriptor config_blob = config_descriptor(item.string_or_empty("Config"));
-    const ImageConfig config = ImageConfig::parse(load_described(blobs_, config_blob, kMaxConfigSize, "config"));
+    const ImageConfig config =
+        ImageConfig::parse(load_described(blobs_, config_blob, kMaxConfigSize, "config"));
     const auto paths = item.strings("Layers");
     if (paths.size() != config.diff_ids.size()) {
-      throw IntegrityError(cat("manifest.json lists ", paths.size(), " layers, the config ", config.diff_ids.size(), " diff IDs"));
+      throw IntegrityError(cat("manifest.json lists ", paths.size(), " layers, the config ",
+                               config.diff_ids.size(), " diff IDs"));
     }
-    if (paths.size() > kMaxLayers) throw IntegrityError(cat("manifest.json: more than ", kMaxLayers, " layers"));
+    if (paths.size() > kMaxLayers)
+      throw IntegrityError(cat("manifest.json: more than ", kMaxLayers, " layers"));
     Manifest manifest{.media_type = std::string(kOciManifest),
                       .artifact_type = {},
                       .config = config_blob,
                       .layers = {},
                       .subject = std::nullopt,
                       .annotations = {}};
-    for (std::size_t i = 0; i < paths.size(); ++i) manifest.layers.push_back(layer(paths[i], config.diff_ids[i]));
+    for (std::size_t i = 0; i < paths.size(); ++i)
+      manifest.layers.push_back(layer(paths[i], config.diff_ids[i]));
     const std::string bytes = manifest.serialize();
     ImportedImage out{{},
                       {},
@@ -107,7 +115,8 @@ class DockerImport {
     const auto file = members_.file(path);
     std::string name = path.substr(path.rfind('/') + 1);
     if (name.ends_with(".json")) name.resize(name.size() - 5);
-    const bool is_digest = name.size() == 64 && name.find_first_not_of("0123456789abcdef") == std::string::npos;
+    const bool is_digest =
+        name.size() == 64 && name.find_first_not_of("0123456789abcdef") == std::string::npos;
     if (is_digest && name != file.digest.hex()) {
       throw IntegrityError(cat("the config ", printable(path), " has the digest ", file.digest.str()));
     }
@@ -123,7 +132,8 @@ class DockerImport {
     if (kind != CompressionKind::none) {
       read_to_end(*open_layer(blobs_, blob), stop_);
     } else if (file.digest != diff_id.value) {
-      throw IntegrityError(cat("the layer ", printable(path), " has the diff ID ", file.digest.str(), ", the config says ", diff_id.value.str()));
+      throw IntegrityError(cat("the layer ", printable(path), " has the diff ID ", file.digest.str(),
+                               ", the config says ", diff_id.value.str()));
     }
     return blob.blob;
   }
@@ -151,7 +161,8 @@ void add_docker_names(std::vector<ImportedImage>& images, const JsonValue& docke
 std::unique_ptr<Source> plain_archive(std::unique_ptr<Source> from) {
   class Joined final : public Source {
    public:
-    Joined(std::string start, std::unique_ptr<Source> rest) : start_(std::move(start)), rest_(std::move(rest)) {}
+    Joined(std::string start, std::unique_ptr<Source> rest)
+        : start_(std::move(start)), rest_(std::move(rest)) {}
     std::size_t read(std::span<char> buffer) override {
       const std::size_t got = start_.read(buffer);
       return got > 0 ? got : rest_->read(buffer);
@@ -184,10 +195,11 @@ void copy_blob(const BlobStore& from, const Descriptor& blob, BlobStore& to, con
     if (stop.stop_requested()) throw Cancelled();
     writer->write({buffer.data(), got});
   }
-  writer->commit(blob.digest);   // the source has verified what it gave
+  writer->commit(blob.digest);  // the source has verified what it gave
 }
 
-std::vector<ImportedImage> import_members(const ArchiveMembers& members, BlobStore& blobs, const std::stop_token& stop) {
+std::vector<ImportedImage> import_members(const ArchiveMembers& members, BlobStore& blobs,
+                                          const std::stop_token& stop) {
   const std::string* index = members.find_document("index.json");
   const std::string* docker_text = members.find_document("manifest.json");
   std::optional<JsonValue> docker;
@@ -205,13 +217,16 @@ std::vector<ImportedImage> import_members(const ArchiveMembers& members, BlobSto
     if (docker && !out.empty()) add_docker_names(out, *docker, blobs, members);
   }
   if (out.empty() && docker) out = DockerImport(members, blobs, stop).images(*docker);
-  if (out.empty()) throw IntegrityError("the archive holds no image: it has neither an OCI layout nor Docker's manifest.json");
+  if (out.empty())
+    throw IntegrityError(
+        "the archive holds no image: it has neither an OCI layout nor Docker's manifest.json");
   return out;
 }
 
 }  // namespace
 
-std::vector<ImportedImage> import_archive(std::unique_ptr<Source> from, BlobStore& blobs, std::stop_token stop) {
+std::vector<ImportedImage> import_archive(std::unique_ptr<Source> from, BlobStore& blobs,
+                                          std::stop_token stop) {
   try {
     const auto plain = plain_archive(std::move(from));
     return import_members(ArchiveMembers::read(*plain, blobs, stop), blobs, stop);

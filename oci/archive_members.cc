@@ -10,7 +10,8 @@ namespace imgbuild::oci {
 
 namespace {
 
-constexpr TarLimits kLimits{.entries = 100'000, .total_size = std::uint64_t{1} << 40, .file_size = std::uint64_t{64} << 30};
+constexpr TarLimits kLimits{
+    .entries = 100'000, .total_size = std::uint64_t{1} << 40, .file_size = std::uint64_t{64} << 30};
 constexpr std::string_view kBlobs = "blobs/sha256/";
 constexpr int kMaxLinks = 16;
 
@@ -18,14 +19,18 @@ constexpr int kMaxLinks = 16;
   throw IntegrityError(cat("the image archive has a member \"", printable(path.substr(0, 200)), "\": ", why));
 }
 
-bool is_document(std::string_view path) { return path == "index.json" || path == "manifest.json" || path == "oci-layout"; }
+bool is_document(std::string_view path) {
+  return path == "index.json" || path == "manifest.json" || path == "oci-layout";
+}
 
 /// What old versions of Docker wrote and nobody reads any more.
 bool is_ignored(std::string_view path) {
-  return path == "repositories" || path == "index.json.lock" || path.ends_with("/VERSION") || path.ends_with("/json");
+  return path == "repositories" || path == "index.json.lock" || path.ends_with("/VERSION") ||
+         path.ends_with("/json");
 }
 
-/// `target` as seen from the directory of `link`, without `.` and `..`; empty when it leads out of the archive.
+/// `target` as seen from the directory of `link`, without `.` and `..`; empty when it leads out of the
+/// archive.
 std::string join_link(std::string_view link, std::string_view target) {
   if (target.starts_with('/')) return {};
   std::vector<std::string> parts;
@@ -57,10 +62,12 @@ ArchiveMembers ArchiveMembers::read(Source& tar, BlobStore& blobs, const std::st
   return out;
 }
 
-void ArchiveMembers::take(const TarMember& member, TarReader& reader, BlobStore& blobs, const std::stop_token& stop) {
+void ArchiveMembers::take(const TarMember& member, TarReader& reader, BlobStore& blobs,
+                          const std::stop_token& stop) {
   const LayerEntry& entry = member.entry;
   using Kind = LayerEntry::Kind;
-  if (entry.kind == Kind::whiteout || entry.kind == Kind::opaque) refuse(entry.path, "an image archive has no deletions");
+  if (entry.kind == Kind::whiteout || entry.kind == Kind::opaque)
+    refuse(entry.path, "an image archive has no deletions");
   const bool is_node = entry.kind == Kind::node;
   if (is_node && entry.attributes.type == FileType::directory) return;
   if (!seen_.insert(entry.path).second) refuse(entry.path, "it comes twice");
@@ -68,13 +75,15 @@ void ArchiveMembers::take(const TarMember& member, TarReader& reader, BlobStore&
     take_file(entry.path, entry.attributes.size, reader, blobs, stop);
     return;
   }
-  if (is_node && entry.attributes.type != FileType::symlink) refuse(entry.path, "it is neither a file nor a directory");
-  if (is_document(entry.path) || entry.path.starts_with("blobs/")) refuse(entry.path, "it is a link where a file must be");
+  if (is_node && entry.attributes.type != FileType::symlink)
+    refuse(entry.path, "it is neither a file nor a directory");
+  if (is_document(entry.path) || entry.path.starts_with("blobs/"))
+    refuse(entry.path, "it is a link where a file must be");
   links_[entry.path] = is_node ? join_link(entry.path, entry.attributes.link_target) : entry.hard_link_target;
 }
 
-void ArchiveMembers::take_file(const std::string& path, std::uint64_t size, TarReader& reader, BlobStore& blobs,
-                               const std::stop_token& stop) {
+void ArchiveMembers::take_file(const std::string& path, std::uint64_t size, TarReader& reader,
+                               BlobStore& blobs, const std::stop_token& stop) {
   TarContent content(reader);
   if (is_document(path)) {
     if (size > kMaxManifestSize) refuse(path, cat("it is larger than ", human_size(kMaxManifestSize)));
@@ -86,7 +95,7 @@ void ArchiveMembers::take_file(const std::string& path, std::uint64_t size, TarR
   if (path.starts_with(kBlobs)) {
     named = Digest::parse(cat("sha256:", path.substr(kBlobs.size())));
     if (blobs.find_blob(*named) == size) {
-      files_.emplace(path, Stored{*named, size});   // what is stored is trusted and verified when it is read
+      files_.emplace(path, Stored{*named, size});  // what is stored is trusted and verified when it is read
       return;
     }
   }
@@ -111,13 +120,16 @@ const std::string* ArchiveMembers::find_document(const std::string& name) const 
 ArchiveMembers::Stored ArchiveMembers::file(const std::string& path) const {
   std::string at = join_link("", path);
   for (int hops = 0; hops <= kMaxLinks; ++hops) {
-    if (at.empty()) throw IntegrityError(cat("the image archive names \"", printable(path.substr(0, 200)), "\", which is outside of it"));
+    if (at.empty())
+      throw IntegrityError(
+          cat("the image archive names \"", printable(path.substr(0, 200)), "\", which is outside of it"));
     if (const auto found = files_.find(at); found != files_.end()) return found->second;
     const auto link = links_.find(at);
     if (link == links_.end()) break;
     at = link->second;
   }
-  throw IntegrityError(cat("the image archive names \"", printable(path.substr(0, 200)), "\", which is not in it"));
+  throw IntegrityError(
+      cat("the image archive names \"", printable(path.substr(0, 200)), "\", which is not in it"));
 }
 
 }  // namespace imgbuild::oci

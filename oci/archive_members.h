@@ -14,7 +14,8 @@
 
 namespace imgbuild::oci {
 
-/// The members of an image archive: small documents in memory, everything else in the blob store under its digest.
+/// The members of an image archive: small documents in memory, everything else in the blob store under its
+/// digest.
 class ArchiveMembers {
  public:
   struct Stored {
@@ -27,8 +28,8 @@ class ArchiveMembers {
 
   /// `index.json`, `manifest.json`, `oci-layout`; nothing when it is not there.
   const std::string* find_document(const std::string& name) const;
-  /// The file at `path`, links inside the archive followed. Throws IntegrityError when there is none, or `path` or a
-  /// link leads out.
+  /// The file at `path`, links inside the archive followed. Throws IntegrityError when there is none, or
+  /// `path` or a link leads out.
   Stored file(const std::string& path) const;
 
  private:
@@ -38,8 +39,8 @@ class ArchiveMembers {
 
   std::map<std::string, std::string> documents_;
   std::map<std::string, Stored> files_;
-  std::map<std::string, std::string> links_;   ///< path -> path in the archive; empty: it leads out
-  std::set<std::string> seen_;                 ///< all but directories
+  std::map<std::string, std::string> links_;  ///< path -> path in the archive; empty: it leads out
+  std::set<std::string> seen_;                ///< all but directories
 };
 
 }  // namespace imgbuild::oci

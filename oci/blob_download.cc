@@ -8,7 +8,11 @@ namespace imgbuild::oci {
 
 BlobDownload::BlobDownload(std::string what, const Descriptor& blob, BlobStore& store,
                            std::function<void(std::uint64_t)> progress)
-    : what_(std::move(what)), blob_(blob), store_(store), progress_(std::move(progress)), writer_(store.create()) {}
+    : what_(std::move(what)),
+      blob_(blob),
+      store_(store),
+      progress_(std::move(progress)),
+      writer_(store.create()) {}
 
 void BlobDownload::restart() {
   writer_ = store_.create();
@@ -49,7 +53,8 @@ void BlobDownload::accept_range(const HttpResponse& response) {
   const bool encoded = response.headers.find("Content-Encoding").has_value();
   if (received_ > 0 && !encoded && (text == whole || text == open)) return;
   may_resume_ = false;
-  throw TransferError(cat(what_, ": the registry sent another range than it was asked for (", printable(text), ")"));
+  throw TransferError(
+      cat(what_, ": the registry sent another range than it was asked for (", printable(text), ")"));
 }
 
 void BlobDownload::write(std::string_view bytes) {

@@ -13,8 +13,8 @@
 
 namespace imgbuild::oci {
 
-/// A blob on its way into a store over one or more transfers: takes the bytes in order, refuses the byte after the
-/// last one, and publishes only what has the right digest (NET-5). Not thread-safe.
+/// A blob on its way into a store over one or more transfers: takes the bytes in order, refuses the byte
+/// after the last one, and publishes only what has the right digest (NET-5). Not thread-safe.
 class BlobDownload final : private Sink {
  public:
   /// `what` names the blob in messages. Everything is borrowed but copied names.
@@ -45,7 +45,7 @@ class BlobDownload final : private Sink {
   std::unique_ptr<BlobWriter> writer_;
   Sha256 hash_;
   std::uint64_t received_ = 0;
-  std::uint64_t skip_ = 0;          ///< bytes of this transfer that we have already
+  std::uint64_t skip_ = 0;  ///< bytes of this transfer that we have already
   bool started_ = false;
   bool may_resume_ = true;
 };

@@ -24,8 +24,8 @@ class BlobStore {
   virtual ~BlobStore() = default;
   /// Size in bytes, nothing when the blob is not stored.
   virtual std::optional<std::uint64_t> find_blob(const Digest& digest) const = 0;
-  /// Reads the blob and checks it on the way: the end of stream is believed only when digest and size matched,
-  /// otherwise IntegrityError and the blob is set aside (STO-9). Throws Error when it is not there.
+  /// Reads the blob and checks it on the way: the end of stream is believed only when digest and size
+  /// matched, otherwise IntegrityError and the blob is set aside (STO-9). Throws Error when it is not there.
   virtual std::unique_ptr<Source> open_blob(const Digest& digest) const = 0;
   /// The file itself, for copy_file_range and links; empty when the store has no files.
   virtual UniqueFd open_blob_file(const Digest& digest) const = 0;

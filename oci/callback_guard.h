@@ -5,8 +5,8 @@
 
 namespace imgbuild::oci {
 
-/// Carries an exception over a C library: the callback runs its work inside run() and tells the library by its return
-/// value; the caller rethrows once the C call is back.
+/// Carries an exception over a C library: the callback runs its work inside run() and tells the library by
+/// its return value; the caller rethrows once the C call is back.
 class CallbackGuard {
  public:
   /// What `work` returns, or `failure` when it threw (or an earlier callback did).

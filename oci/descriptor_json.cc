@@ -45,7 +45,7 @@ Digest read_digest(const std::string& text) {
   try {
     return Digest::parse(text);
   } catch (const Error& error) {
-    throw IntegrityError(error.message());   // foreign bytes are wrong, not the user's words
+    throw IntegrityError(error.message());  // foreign bytes are wrong, not the user's words
   }
 }
 

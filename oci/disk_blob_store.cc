@@ -25,8 +25,11 @@ Error explain_write_error(int error, int dir, std::uint64_t need) {
   if (::fstatvfs(dir, &space) == 0) have = human_size(std::uint64_t{space.f_bavail} * space.f_frsize);
   std::array<char, 4096> path{};
   const ssize_t length = ::readlink(cat("/proc/self/fd/", dir).c_str(), path.data(), path.size());
-  const std::string where = length > 0 ? cat(" at ", printable({path.data(), static_cast<std::size_t>(length)})) : "";
-  Error full(cat("the store is full: a blob needs more than ", human_size(need), ", ", have, " is left", where), ExitCode::system);
+  const std::string where =
+      length > 0 ? cat(" at ", printable({path.data(), static_cast<std::size_t>(length)})) : "";
+  Error full(
+      cat("the store is full: a blob needs more than ", human_size(need), ", ", have, " is left", where),
+      ExitCode::system);
   full.add_note("free space on its file system, or put the store elsewhere with --root");
   return full;
 }
@@ -87,13 +90,15 @@ class DiskBlobWriter final : public BlobWriter {
   }
 
   void commit(const Digest& digest) override {
-    if (::fchmod(fd_.get(), 0444) != 0) throw SystemError(errno, "change the mode of a blob");   // whatever the umask is
+    if (::fchmod(fd_.get(), 0444) != 0)
+      throw SystemError(errno, "change the mode of a blob");  // whatever the umask is
     // A failed sync is final for this blob: the kernel may already have dropped the pages (FLT-9).
-    if (durability_ == Durability::safe && ::fdatasync(fd_.get()) != 0) throw explain_write_error(errno, blobs_, written_);
+    if (durability_ == Durability::safe && ::fdatasync(fd_.get()) != 0)
+      throw explain_write_error(errno, blobs_, written_);
     const std::string target = digest.hex();
-    const int linked =
-        name_.empty() ? ::linkat(AT_FDCWD, cat("/proc/self/fd/", fd_.get()).c_str(), blobs_, target.c_str(), AT_SYMLINK_FOLLOW)
-                      : ::linkat(ingest_, name_.c_str(), blobs_, target.c_str(), 0);
+    const int linked = name_.empty() ? ::linkat(AT_FDCWD, cat("/proc/self/fd/", fd_.get()).c_str(), blobs_,
+                                                target.c_str(), AT_SYMLINK_FOLLOW)
+                                     : ::linkat(ingest_, name_.c_str(), blobs_, target.c_str(), 0);
     if (linked == 0) return;
     if (errno != EEXIST) throw explain_write_error(errno, blobs_, written_);
     replace_if_short(target);
@@ -102,13 +107,16 @@ class DiskBlobWriter final : public BlobWriter {
  private:
   /// Somebody else won; theirs is kept unless a power loss left it at another length.
   void replace_if_short(const std::string& target) {
-    struct stat ours {}, theirs {};
-    if (::fstat(fd_.get(), &ours) == 0 && ::fstatat(blobs_, target.c_str(), &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
+    struct stat ours {
+    }, theirs{};
+    if (::fstat(fd_.get(), &ours) == 0 &&
+        ::fstatat(blobs_, target.c_str(), &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
         ours.st_size == theirs.st_size) {
       return;
     }
     const std::string fresh = random_name();
-    if (::linkat(AT_FDCWD, cat("/proc/self/fd/", fd_.get()).c_str(), ingest_, fresh.c_str(), AT_SYMLINK_FOLLOW) != 0 ||
+    if (::linkat(AT_FDCWD, cat("/proc/self/fd/", fd_.get()).c_str(), ingest_, fresh.c_str(),
+                 AT_SYMLINK_FOLLOW) != 0 ||
         ::renameat(ingest_, fresh.c_str(), blobs_, target.c_str()) != 0) {
       throw explain_write_error(errno, blobs_, written_);
     }
@@ -118,7 +126,7 @@ class DiskBlobWriter final : public BlobWriter {
   int ingest_;
   Durability durability_;
   UniqueFd fd_;
-  std::string name_;             ///< only without unnamed files
+  std::string name_;  ///< only without unnamed files
   std::uint64_t written_ = 0;
 };
 
@@ -140,7 +148,8 @@ std::optional<std::uint64_t> DiskBlobStore::find_blob(const Digest& digest) cons
     if (errno == ENOENT) return std::nullopt;
     throw SystemError(errno, "look up blob", digest.str());
   }
-  if (!S_ISREG(info.st_mode)) throw IntegrityError(cat("the store holds something else than a file for ", digest.str()));
+  if (!S_ISREG(info.st_mode))
+    throw IntegrityError(cat("the store holds something else than a file for ", digest.str()));
   return static_cast<std::uint64_t>(info.st_size);
 }
 
@@ -154,7 +163,8 @@ std::unique_ptr<Source> DiskBlobStore::open_blob(const Digest& digest) const {
   const auto size = find_blob(digest);
   UniqueFd file = open_blob_file(digest);
   auto bytes = std::make_unique<FileSource>(std::move(file), digest.str());
-  auto verified = std::make_unique<VerifySource>(std::move(bytes), digest, size.value_or(0), cat("blob ", digest.str()));
+  auto verified =
+      std::make_unique<VerifySource>(std::move(bytes), digest, size.value_or(0), cat("blob ", digest.str()));
   return std::make_unique<QuarantiningSource>(std::move(verified), root_.get(), blobs_.get(), digest);
 }
 
@@ -163,7 +173,8 @@ std::unique_ptr<BlobWriter> DiskBlobStore::create() {
 }
 
 void DiskBlobStore::sync_published() {
-  if (durability_ == Durability::safe && ::fsync(blobs_.get()) != 0) throw SystemError(errno, "sync", "the blob directory");
+  if (durability_ == Durability::safe && ::fsync(blobs_.get()) != 0)
+    throw SystemError(errno, "sync", "the blob directory");
 }
 
 }  // namespace imgbuild::oci

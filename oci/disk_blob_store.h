@@ -9,13 +9,13 @@ namespace imgbuild::oci {
 
 /// What is on the disk for certain when a blob appears (STO-7).
 enum class Durability {
-  fast,   ///< nothing is synced: after a power loss a blob may be short, which reading it finds out
-  safe,   ///< the blob's data is synced before it appears
+  fast,  ///< nothing is synced: after a power loss a blob may be short, which reading it finds out
+  safe,  ///< the blob's data is synced before it appears
 };
 
-/// Blobs as files `blobs/sha256/<hex>`, mode 0444, below a store directory (STO-1, STO-4). A blob is written to an
-/// unnamed file and linked under its digest, so nothing half-written is ever visible, and nothing is left behind by a
-/// crash. Any number of threads and processes may use one directory.
+/// Blobs as files `blobs/sha256/<hex>`, mode 0444, below a store directory (STO-1, STO-4). A blob is written
+/// to an unnamed file and linked under its digest, so nothing half-written is ever visible, and nothing is
+/// left behind by a crash. Any number of threads and processes may use one directory.
 class DiskBlobStore final : public BlobStore {
  public:
   /// Creates what is missing below `store_root`. Throws SystemError.
@@ -27,8 +27,8 @@ class DiskBlobStore final : public BlobStore {
   /// A writer must not outlive the store, nor a source that open_blob() gave.
   std::unique_ptr<BlobWriter> create() override;
 
-  /// Makes the names of all blobs published so far durable. Once a build, before something names them (STO-4).
-  /// Nothing to do in the fast mode. Throws SystemError.
+  /// Makes the names of all blobs published so far durable. Once a build, before something names them
+  /// (STO-4). Nothing to do in the fast mode. Throws SystemError.
   void sync_published();
 
  private:

@@ -44,7 +44,7 @@ std::optional<TaggedImage> DiskImageStore::read(const std::string& file) const {
     return TaggedImage{Reference::parse(json.string_or_empty("name")), read_descriptor(*target),
                        parse_rfc3339(json.string_or_empty("updated"))};
   } catch (const Error&) {
-    return std::nullopt;   // garbage is a name that is not there (FLT-16)
+    return std::nullopt;  // garbage is a name that is not there (FLT-16)
   }
 }
 

@@ -1,11 +1,12 @@
 #pragma once
 
-#include "oci/image_store.h"
 #include "base/unique_fd.h"
+#include "oci/image_store.h"
 
 namespace imgbuild::oci {
 
-/// Names as small JSON files `tags/<SHA-256 of the reference>` below a store directory (docs/formats/store.md).
+/// Names as small JSON files `tags/<SHA-256 of the reference>` below a store directory
+/// (docs/formats/store.md).
 class DiskImageStore final : public ImageStore {
  public:
   explicit DiskImageStore(int store_root);

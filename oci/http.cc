@@ -62,7 +62,7 @@ struct HttpClient::Connection {
 
   CURLM* multi;
   CURL* easy;
-  std::string origin;   ///< of its last transfer
+  std::string origin;  ///< of its last transfer
 };
 
 /// Borrows a connection, preferably one that is open to `url`, and gives it back.
@@ -85,7 +85,7 @@ class HttpClient::Lease {
     connection_->origin = origin;
   }
   ~Lease() {
-    curl_easy_reset(connection_->easy);   // drops every pointer into the finished request
+    curl_easy_reset(connection_->easy);  // drops every pointer into the finished request
     const std::lock_guard guard(client_.mutex_);
     if (client_.idle_.size() < kIdleConnections) client_.idle_.push_back(std::move(connection_));
   }
@@ -120,7 +120,8 @@ HttpResponse HttpClient::send(const HttpRequest& request, std::stop_token stop) 
     }
     const HttpUrl next = url.resolve(*response.headers.find("Location"));
     if (url.is_https() && !next.is_https() && !request.allow_downgrade) {
-      throw RegistryError(cat(url.safe(), " redirects to an unencrypted address (", next.safe(), "); refused"));
+      throw RegistryError(
+          cat(url.safe(), " redirects to an unencrypted address (", next.safe(), "); refused"));
     }
     // Once away, a way back does not bring credentials along: a redirect must not be able to aim them.
     may_authorize = may_authorize && next.same_origin(first);

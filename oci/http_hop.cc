@@ -1,8 +1,9 @@
 #include "oci/http_hop.h"
 
-#include <algorithm>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "base/strings.h"
 #include "oci/net_address.h"
@@ -11,7 +12,7 @@ namespace imgbuild::oci {
 
 namespace {
 
-constexpr std::size_t kHeaderBlockLimit = 64 * 1024;   // NET-11
+constexpr std::size_t kHeaderBlockLimit = 64 * 1024;  // NET-11
 constexpr std::size_t kErrorBodyLimit = 64 * 1024;
 
 template <typename Value>
@@ -24,7 +25,8 @@ void set(CURL* easy, CURLoption option, Value value) {
 class Attached {
  public:
   Attached(CURLM* multi, CURL* easy) : multi_(multi), easy_(easy) {
-    if (curl_multi_add_handle(multi, easy) != CURLM_OK) throw RegistryError("HTTP client: cannot start a transfer");
+    if (curl_multi_add_handle(multi, easy) != CURLM_OK)
+      throw RegistryError("HTTP client: cannot start a transfer");
   }
   ~Attached() { curl_multi_remove_handle(multi_, easy_); }
   Attached(const Attached&) = delete;
@@ -48,7 +50,7 @@ bool is_final(CURLcode code) {
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
-    case CURLE_COULDNT_RESOLVE_HOST:   // no network, or a wrong name: waiting would only hide it
+    case CURLE_COULDNT_RESOLVE_HOST:  // no network, or a wrong name: waiting would only hide it
     case CURLE_OUT_OF_MEMORY:
       return true;
     default:
@@ -58,7 +60,8 @@ bool is_final(CURLcode code) {
 
 }  // namespace
 
-HttpHop::HttpHop(const HttpOptions& options, const HttpRequest& request, const HttpUrl& url, bool send_authorization)
+HttpHop::HttpHop(const HttpOptions& options, const HttpRequest& request, const HttpUrl& url,
+                 bool send_authorization)
     : options_(options), request_(request), url_(url), send_authorization_(send_authorization) {
   response_.url = url.str();
 }
@@ -67,7 +70,8 @@ HttpResponse HttpHop::run(CURLM* multi, CURL* easy, std::stop_token stop) {
   configure(easy);
   drive(multi, easy, stop);
   char* peer = nullptr;
-  if (curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &peer) == CURLE_OK && peer != nullptr) response_.peer_address = peer;
+  if (curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &peer) == CURLE_OK && peer != nullptr)
+    response_.peer_address = peer;
   if (!sink_chosen_) choose_sink();
   return std::move(response_);
 }
@@ -105,13 +109,13 @@ void HttpHop::configure_security(CURL* easy) {
   if (request_.global_addresses_only) {
     set(easy, CURLOPT_OPENSOCKETFUNCTION, &HttpHop::socket_callback);
     set(easy, CURLOPT_OPENSOCKETDATA, this);
-    set(easy, CURLOPT_FRESH_CONNECT, 1L);   // a connection made without the check must not serve here
+    set(easy, CURLOPT_FRESH_CONNECT, 1L);  // a connection made without the check must not serve here
   }
 }
 
 void HttpHop::configure_proxy(CURL* easy) {
   const std::string& proxy = url_.is_https() ? options_.https_proxy : options_.http_proxy;
-  set(easy, CURLOPT_PROXY, proxy.c_str());   // empty: none, and the environment is not asked
+  set(easy, CURLOPT_PROXY, proxy.c_str());  // empty: none, and the environment is not asked
   set(easy, CURLOPT_NOPROXY, options_.no_proxy.c_str());
 }
 
@@ -124,7 +128,7 @@ void HttpHop::configure_body(CURL* easy) {
     set(easy, CURLOPT_READFUNCTION, &HttpHop::read_callback);
     set(easy, CURLOPT_READDATA, this);
     set(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request_.body_size));
-    set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));   // REG-7
+    set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));  // REG-7
     set(easy, CURLOPT_CUSTOMREQUEST, request_.method.c_str());
   } else if (request_.method == "GET") {
     set(easy, CURLOPT_HTTPGET, 1L);
@@ -145,10 +149,12 @@ void HttpHop::configure_headers(CURL* easy) {
     header_list_.reset(longer);
   };
   for (const auto& [name, value] : request_.headers.list()) add(cat(name, ": ", value));
-  if (send_authorization_ && !request_.authorization.empty()) add(cat("Authorization: ", request_.authorization));
+  if (send_authorization_ && !request_.authorization.empty())
+    add(cat("Authorization: ", request_.authorization));
   add("Expect:");
   add("Accept-Encoding: identity");
-  // Our header stands instead of curl's own; the option only makes it undo an encoding that was applied all the same.
+  // Our header stands instead of curl's own; the option only makes it undo an encoding that was applied all
+  // the same.
   if (request_.decode_content) set(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
   set(easy, CURLOPT_HTTPHEADER, header_list_.get());
 }
@@ -185,9 +191,10 @@ bool HttpHop::is_redirect() const {
 
 void HttpHop::on_header(std::string_view line) {
   header_bytes_ += line.size();
-  if (header_bytes_ > kHeaderBlockLimit) throw RegistryError(cat(url_.safe(), ": the answer's headers are too long"));
+  if (header_bytes_ > kHeaderBlockLimit)
+    throw RegistryError(cat(url_.safe(), ": the answer's headers are too long"));
   line = trim(line);
-  if (line.starts_with("HTTP/")) {   // a new block: what came before was an interim answer
+  if (line.starts_with("HTTP/")) {  // a new block: what came before was an interim answer
     response_.headers.clear();
     const auto blank = line.find(' ');
     const std::string_view digits = blank == std::string_view::npos ? "" : line.substr(blank + 1, 3);
@@ -234,19 +241,24 @@ std::size_t HttpHop::header_callback(char* data, std::size_t size, std::size_t c
 std::size_t HttpHop::write_callback(char* data, std::size_t size, std::size_t count, void* self) noexcept {
   HttpHop& hop = *static_cast<HttpHop*>(self);
   const std::size_t bytes = size * count;
-  return hop.guard_.run<std::size_t>(bytes + 1, [&] { return hop.on_body({data, bytes}) ? bytes : bytes + 1; });
+  return hop.guard_.run<std::size_t>(bytes + 1, [&] {
+    return hop.on_body({data, bytes}) ? bytes : bytes + 1;
+  });
 }
 
 std::size_t HttpHop::read_callback(char* data, std::size_t size, std::size_t count, void* self) noexcept {
   HttpHop& hop = *static_cast<HttpHop*>(self);
-  return hop.guard_.run<std::size_t>(CURL_READFUNC_ABORT, [&] { return hop.body_->read({data, size * count}); });
+  return hop.guard_.run<std::size_t>(CURL_READFUNC_ABORT, [&] {
+    return hop.body_->read({data, size * count});
+  });
 }
 
 curl_socket_t HttpHop::socket_callback(void* self, curlsocktype, curl_sockaddr* address) noexcept {
   HttpHop& hop = *static_cast<HttpHop*>(self);
   return hop.guard_.run<curl_socket_t>(CURL_SOCKET_BAD, [&]() -> curl_socket_t {
     if (address_scope(address->addr) != AddressScope::global) {
-      throw RegistryError(cat(hop.url_.safe(), " leads to an address that is not public; it may not be used here"));
+      throw RegistryError(
+          cat(hop.url_.safe(), " leads to an address that is not public; it may not be used here"));
     }
     return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
   });

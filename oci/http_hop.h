@@ -1,6 +1,7 @@
 #pragma once
 
 #include <curl/curl.h>
+
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -15,7 +16,8 @@ namespace imgbuild::oci {
 class HttpHop {
  public:
   /// Everything is borrowed. `send_authorization`: whether credentials may go to `url`.
-  HttpHop(const HttpOptions& options, const HttpRequest& request, const HttpUrl& url, bool send_authorization);
+  HttpHop(const HttpOptions& options, const HttpRequest& request, const HttpUrl& url,
+          bool send_authorization);
 
   /// Returns the answer; `multi` and `easy` are reset by the caller. Throws as HttpClient::send.
   HttpResponse run(CURLM* multi, CURL* easy, std::stop_token stop);
@@ -54,7 +56,7 @@ class HttpHop {
   std::unique_ptr<Source> body_;
   Sink* sink_ = nullptr;
   bool sink_chosen_ = false;
-  bool cut_ = false;                  ///< enough of a failure's body was read
+  bool cut_ = false;  ///< enough of a failure's body was read
   std::size_t header_bytes_ = 0;
   std::uint64_t received_ = 0;
   char error_text_[CURL_ERROR_SIZE] = {};

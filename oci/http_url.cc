@@ -1,7 +1,8 @@
 #include "oci/http_url.h"
 
-#include <algorithm>
 #include <curl/curl.h>
+
+#include <algorithm>
 #include <memory>
 
 #include "base/error.h"
@@ -36,7 +37,8 @@ void set_url(CURLU* handle, std::string_view text) {
   if (!clean || text.size() > 16 * 1024) throw RegistryError(cat("not a usable URL: ", shown(text)));
   const std::string copy(text);
   const auto result = curl_url_set(handle, CURLUPART_URL, copy.c_str(), 0);
-  if (result == CURLUE_UNSUPPORTED_SCHEME) throw RegistryError(cat("only http and https can be fetched: ", shown(text)));
+  if (result == CURLUE_UNSUPPORTED_SCHEME)
+    throw RegistryError(cat("only http and https can be fetched: ", shown(text)));
   if (result != CURLUE_OK) throw RegistryError(cat("not a usable URL: ", shown(text)));
 }
 
@@ -61,7 +63,8 @@ HttpUrl HttpUrl::from_handle(void* raw) {
   url.scheme_ = to_lower(part(handle, CURLUPART_SCHEME));
   url.host_ = to_lower(part(handle, CURLUPART_HOST));
   (void)curl_url_set(handle, CURLUPART_HOST, url.host_.c_str(), 0);
-  if (url.host_.starts_with('[') && url.host_.ends_with(']')) url.host_ = url.host_.substr(1, url.host_.size() - 2);
+  if (url.host_.starts_with('[') && url.host_.ends_with(']'))
+    url.host_ = url.host_.substr(1, url.host_.size() - 2);
   url.port_ = part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT);
   url.path_ = part(handle, CURLUPART_PATH);
   url.query_ = part(handle, CURLUPART_QUERY);

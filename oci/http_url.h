@@ -8,16 +8,17 @@ namespace imgbuild::oci {
 /// An absolute http or https URL, normalised. No userinfo, no fragment.
 class HttpUrl {
  public:
-  /// Throws RegistryError for other schemes, userinfo, control characters or anything that is no URL (NET-7, NET-20).
+  /// Throws RegistryError for other schemes, userinfo, control characters or anything that is no URL (NET-7,
+  /// NET-20).
   static HttpUrl parse(std::string_view text);
   /// What a Location header means when it came from this URL: absolute, without scheme, or relative.
   HttpUrl resolve(std::string_view location) const;
   HttpUrl with_path_and_query(std::string_view path, std::string_view query) const;
 
   const std::string& scheme() const noexcept { return scheme_; }
-  const std::string& host() const noexcept { return host_; }       ///< lowercase, IPv6 without brackets
-  const std::string& port() const noexcept { return port_; }       ///< decimal, the default one filled in
-  const std::string& path() const noexcept { return path_; }       ///< still percent-encoded, starts with '/'
+  const std::string& host() const noexcept { return host_; }  ///< lowercase, IPv6 without brackets
+  const std::string& port() const noexcept { return port_; }  ///< decimal, the default one filled in
+  const std::string& path() const noexcept { return path_; }  ///< still percent-encoded, starts with '/'
   const std::string& str() const noexcept { return text_; }
   /// For messages: query values may be signatures, so they are left out (REG-14).
   std::string safe() const;

@@ -32,11 +32,13 @@ std::string offered_platforms(const Index& index) {
 
 }  // namespace
 
-Image load_image(const BlobStore& blobs, const Descriptor& target, const Platform& wanted, bool allow_fallback) {
+Image load_image(const BlobStore& blobs, const Descriptor& target, const Platform& wanted,
+                 bool allow_fallback) {
   Descriptor current = target;
   for (int depth = 0; is_index_type(current.media_type); ++depth) {
     if (depth == kMaxDepth) throw IntegrityError("image indexes are nested too deep");
-    const Index index = Index::parse(load_described(blobs, current, kMaxManifestSize, "index"), current.media_type);
+    const Index index =
+        Index::parse(load_described(blobs, current, kMaxManifestSize, "index"), current.media_type);
     const auto entry = index.select(wanted, allow_fallback);
     if (!entry) {
       Error error(cat("no match for platform ", wanted.str(), " in the image index"));
@@ -65,7 +67,8 @@ std::string written_layer_type(const std::string& media_type, bool docker) {
   if (!docker) return std::string(type);
   if (type == kOciLayer) return std::string(kDockerLayer);
   if (type == kOciLayerGzip) return std::string(kDockerLayerGzip);
-  throw UnsupportedError(cat("a layer of type ", printable(media_type), " cannot be part of an image with Docker media types"));
+  throw UnsupportedError(
+      cat("a layer of type ", printable(media_type), " cannot be part of an image with Docker media types"));
 }
 
 }  // namespace
@@ -74,7 +77,8 @@ Image write_image(BlobStore& blobs, const ImageConfig& config, const std::vector
                   const WriteOptions& options) {
   assert(config.diff_ids.size() == layers.size());
   const bool docker = options.docker_media_types;
-  if (docker && !options.annotations.empty()) throw UnsupportedError("images with Docker media types have no annotations");
+  if (docker && !options.annotations.empty())
+    throw UnsupportedError("images with Docker media types have no annotations");
   const std::string config_bytes = config.serialize();
   Manifest manifest{.media_type = std::string(docker ? kDockerManifest : kOciManifest),
                     .artifact_type = {},

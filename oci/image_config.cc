@@ -18,7 +18,8 @@ void write_empty_objects(JsonWriter& json, std::string_view name, const std::set
   json.end_object();
 }
 
-void write_command(JsonWriter& json, std::string_view name, const std::optional<std::vector<std::string>>& words) {
+void write_command(JsonWriter& json, std::string_view name,
+                   const std::optional<std::vector<std::string>>& words) {
   if (words) json.member(name, *words);
 }
 
@@ -81,7 +82,7 @@ std::set<std::string> read_keys(const JsonValue& json, const std::string& name) 
 std::optional<std::vector<std::string>> read_command(const JsonValue& json, const std::string& name) {
   const JsonValue* value = json.find(name);
   if (value == nullptr) return std::nullopt;
-  if (value->kind() == JsonValue::Kind::string) return std::vector{value->as_string()};   // very old images
+  if (value->kind() == JsonValue::Kind::string) return std::vector{value->as_string()};  // very old images
   auto words = json.strings(name);
   return words.empty() ? std::nullopt : std::optional(std::move(words));
 }

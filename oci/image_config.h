@@ -16,7 +16,7 @@ namespace imgbuild::oci {
 
 /// How to find out whether a container is well. Durations in nanoseconds, 0: default.
 struct Healthcheck {
-  std::vector<std::string> test;   ///< {"NONE"}, {"CMD", word…} or {"CMD-SHELL", text}
+  std::vector<std::string> test;  ///< {"NONE"}, {"CMD", word…} or {"CMD-SHELL", text}
   std::int64_t interval_ns = 0;
   std::int64_t timeout_ns = 0;
   std::int64_t start_period_ns = 0;
@@ -38,8 +38,8 @@ struct HistoryEntry {
 /// What a container gets when it is started from the image.
 struct RuntimeConfig {
   std::string user;
-  std::set<std::string> exposed_ports;       ///< "80/tcp"
-  std::vector<std::string> env;              ///< "KEY=value", in order
+  std::set<std::string> exposed_ports;  ///< "80/tcp"
+  std::vector<std::string> env;         ///< "KEY=value", in order
   std::optional<std::vector<std::string>> entrypoint;
   std::optional<std::vector<std::string>> cmd;
   std::set<std::string> volumes;
@@ -53,8 +53,8 @@ struct RuntimeConfig {
   bool operator==(const RuntimeConfig&) const = default;
 };
 
-/// Entrypoint, env, history, diff IDs of an image; the digest of its bytes is the image ID. Only the members of
-/// IMG-22/23 are kept when a config is parsed (IMG-27).
+/// Entrypoint, env, history, diff IDs of an image; the digest of its bytes is the image ID. Only the members
+/// of IMG-22/23 are kept when a config is parsed (IMG-27).
 struct ImageConfig {
   Platform platform;
   std::string author;

@@ -24,7 +24,8 @@ class Walk {
     } else if (is_manifest_type(target.media_type)) {
       visit_manifest(target);
     } else {
-      throw IntegrityError(cat("\"", printable(target.media_type), "\" is neither an image manifest nor an index"));
+      throw IntegrityError(
+          cat("\"", printable(target.media_type), "\" is neither an image manifest nor an index"));
     }
   }
 
@@ -37,7 +38,8 @@ class Walk {
     const auto size = blobs_.find_blob(blob.digest);
     if (!size) throw IntegrityError(cat("the ", what, " ", blob.digest.str(), " is missing"));
     if (*size != blob.size) {
-      throw IntegrityError(cat("the ", what, " ", blob.digest.str(), " has ", *size, " bytes, its descriptor says ", blob.size));
+      throw IntegrityError(cat("the ", what, " ", blob.digest.str(), " has ", *size,
+                               " bytes, its descriptor says ", blob.size));
     }
     graph_.blobs.push_back(blob);
     return true;
@@ -46,7 +48,8 @@ class Walk {
   void visit_index(const Descriptor& target, int depth) {
     if (depth == kMaxDepth) throw IntegrityError("image indexes are nested too deep");
     if (!add(target, "index")) return;
-    const Index index = Index::parse(load_described(blobs_, target, kMaxManifestSize, "index"), target.media_type);
+    const Index index =
+        Index::parse(load_described(blobs_, target, kMaxManifestSize, "index"), target.media_type);
     std::size_t stored = 0;
     for (const auto& child : index.manifests) {
       if (children_ == Children::at_least_one && !blobs_.find_blob(child.digest)) continue;
@@ -60,8 +63,10 @@ class Walk {
 
   void visit_manifest(const Descriptor& target) {
     if (!add(target, "manifest")) return;
-    if (graph_.manifests.size() == kMaxManifests) throw IntegrityError(cat("more than ", kMaxManifests, " manifests"));
-    Manifest manifest = Manifest::parse(load_described(blobs_, target, kMaxManifestSize, "manifest"), target.media_type);
+    if (graph_.manifests.size() == kMaxManifests)
+      throw IntegrityError(cat("more than ", kMaxManifests, " manifests"));
+    Manifest manifest =
+        Manifest::parse(load_described(blobs_, target, kMaxManifestSize, "manifest"), target.media_type);
     add(manifest.config, "config");
     for (const auto& layer : manifest.layers) add(layer, "layer");
     graph_.manifests.push_back({target, std::move(manifest)});
@@ -78,11 +83,13 @@ class Walk {
 std::string load_described(const BlobStore& blobs, const Descriptor& descriptor, std::uint64_t limit,
                            std::string_view what) {
   if (descriptor.size > limit) {
-    throw IntegrityError(cat("the ", what, " of ", human_size(descriptor.size), " is larger than the ", human_size(limit), " allowed"));
+    throw IntegrityError(cat("the ", what, " of ", human_size(descriptor.size), " is larger than the ",
+                             human_size(limit), " allowed"));
   }
   std::string bytes = load_blob(blobs, descriptor.digest, limit);
   if (bytes.size() != descriptor.size) {
-    throw IntegrityError(cat("the ", what, " ", descriptor.digest.str(), " has ", bytes.size(), " bytes, its descriptor says ", descriptor.size));
+    throw IntegrityError(cat("the ", what, " ", descriptor.digest.str(), " has ", bytes.size(),
+                             " bytes, its descriptor says ", descriptor.size));
   }
   return bytes;
 }

@@ -12,19 +12,20 @@ namespace imgbuild::oci {
 
 struct TaggedImage {
   Reference name;
-  Descriptor target;    ///< manifest or index
+  Descriptor target;  ///< manifest or index
   Timestamp updated;
 };
 
-/// The names of the local store: reference -> manifest or index. Every change is one rename (STO-6). Readers never
-/// see a name whose blobs are incomplete: the caller stores blobs first (EXP-22). Thread- and process-safe.
+/// The names of the local store: reference -> manifest or index. Every change is one rename (STO-6). Readers
+/// never see a name whose blobs are incomplete: the caller stores blobs first (EXP-22). Thread- and
+/// process-safe.
 class ImageStore {
  public:
   virtual ~ImageStore() = default;
   virtual std::optional<TaggedImage> find(const Reference& name) const = 0;
   virtual void tag(const Reference& name, const Descriptor& target, const Timestamp& now) = 0;
   virtual bool untag(const Reference& name) = 0;
-  virtual std::vector<TaggedImage> list() const = 0;   ///< sorted by name
+  virtual std::vector<TaggedImage> list() const = 0;  ///< sorted by name
 };
 
 }  // namespace imgbuild::oci

@@ -15,13 +15,20 @@ constexpr std::size_t kMaxDepth = 64;
 const char* name_of(JsonValue::Kind kind) {
   using Kind = JsonValue::Kind;
   switch (kind) {
-    case Kind::null: return "null";
-    case Kind::boolean: return "a boolean";
-    case Kind::integer: return "an integer";
-    case Kind::real: return "a number with a fraction";
-    case Kind::string: return "a string";
-    case Kind::array: return "an array";
-    case Kind::object: return "an object";
+    case Kind::null:
+      return "null";
+    case Kind::boolean:
+      return "a boolean";
+    case Kind::integer:
+      return "an integer";
+    case Kind::real:
+      return "a number with a fraction";
+    case Kind::string:
+      return "a string";
+    case Kind::array:
+      return "an array";
+    case Kind::object:
+      return "an object";
   }
   return "";
 }
@@ -48,7 +55,8 @@ class JsonBuilder : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
   bool number_unsigned(number_unsigned_t value) override {
-    if (value > static_cast<number_unsigned_t>(std::numeric_limits<std::int64_t>::max())) fail("a number is too large");
+    if (value > static_cast<number_unsigned_t>(std::numeric_limits<std::int64_t>::max()))
+      fail("a number is too large");
     add(JsonValue::Kind::integer)->integer_ = static_cast<std::int64_t>(value);
     return true;
   }
@@ -101,7 +109,7 @@ class JsonBuilder : public nlohmann::json_sax<nlohmann::json> {
 
   std::string what_;
   JsonValue root_;
-  std::vector<JsonValue*> open_;   // only the innermost container grows, so these stay valid
+  std::vector<JsonValue*> open_;  // only the innermost container grows, so these stay valid
   std::string key_;
 };
 

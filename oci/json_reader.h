@@ -10,8 +10,9 @@
 
 namespace imgbuild::oci {
 
-/// A JSON value read strictly (NET-3): no duplicate keys, no trailing data, valid UTF-8, at most 64 levels, integers
-/// of 64 bits only (a number with fraction or exponent is kept, but asking for it as an integer throws).
+/// A JSON value read strictly (NET-3): no duplicate keys, no trailing data, valid UTF-8, at most 64 levels,
+/// integers of 64 bits only (a number with fraction or exponent is kept, but asking for it as an integer
+/// throws).
 class JsonValue {
  public:
   enum class Kind { null, boolean, integer, real, string, array, object };

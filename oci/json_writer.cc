@@ -35,14 +35,29 @@ std::size_t sequence_length(std::string_view text, std::size_t at) {
 void append_ascii(std::string& out, char c) {
   static constexpr char kHex[] = "0123456789abcdef";
   switch (c) {
-    case '"': out += "\\\""; return;
-    case '\\': out += "\\\\"; return;
-    case '\b': out += "\\b"; return;
-    case '\t': out += "\\t"; return;
-    case '\n': out += "\\n"; return;
-    case '\f': out += "\\f"; return;
-    case '\r': out += "\\r"; return;
-    default: break;
+    case '"':
+      out += "\\\"";
+      return;
+    case '\\':
+      out += "\\\\";
+      return;
+    case '\b':
+      out += "\\b";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
+    case '\n':
+      out += "\\n";
+      return;
+    case '\f':
+      out += "\\f";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    default:
+      break;
   }
   const auto byte = static_cast<unsigned char>(c);
   if (byte < 0x20 || c == '<' || c == '>' || c == '&') {
@@ -62,10 +77,14 @@ void append_quoted(std::string& out, std::string_view text) {
       continue;
     }
     const std::string_view sequence = text.substr(at, length);
-    if (length == 1) append_ascii(out, text[at]);
-    else if (sequence == "\u2028") out += "\\u2028";
-    else if (sequence == "\u2029") out += "\\u2029";
-    else out += sequence;
+    if (length == 1)
+      append_ascii(out, text[at]);
+    else if (sequence == "\u2028")
+      out += "\\u2028";
+    else if (sequence == "\u2029")
+      out += "\\u2029";
+    else
+      out += sequence;
     at += length;
   }
   out += '"';

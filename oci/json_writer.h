@@ -8,8 +8,8 @@
 
 namespace imgbuild::oci {
 
-/// Writes JSON whose bytes depend on nothing but the calls: keys in the order given, the escapes of IMG-24, integers
-/// only, compact or indented by two spaces (IMG-16).
+/// Writes JSON whose bytes depend on nothing but the calls: keys in the order given, the escapes of IMG-24,
+/// integers only, compact or indented by two spaces (IMG-16).
 class JsonWriter {
  public:
   explicit JsonWriter(bool pretty) : pretty_(pretty) {}
@@ -38,7 +38,7 @@ class JsonWriter {
 
   bool pretty_;
   std::string out_;
-  std::vector<bool> empty_;     // of each open object or array: nothing in it yet
+  std::vector<bool> empty_;  // of each open object or array: nothing in it yet
   bool after_key_ = false;
 };
 

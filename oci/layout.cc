@@ -16,7 +16,7 @@ namespace imgbuild::oci {
 
 namespace {
 
-constexpr int kReadFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;   // never waits for a FIFO's writer
+constexpr int kReadFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;  // never waits for a FIFO's writer
 constexpr std::uint64_t kMaxMarker = 4096;
 
 std::string take(std::map<std::string, std::string>& annotations, std::string_view name) {
@@ -36,8 +36,8 @@ Reference parse_name(const std::string& text) {
 }
 
 bool is_image(const Descriptor& entry) {
-  return (is_manifest_type(entry.media_type) || is_index_type(entry.media_type)) && entry.artifact_type.empty() &&
-         !entry.annotations.contains("vnd.docker.reference.type");
+  return (is_manifest_type(entry.media_type) || is_index_type(entry.media_type)) &&
+         entry.artifact_type.empty() && !entry.annotations.contains("vnd.docker.reference.type");
 }
 
 void add_name(std::vector<Reference>& names, Reference name) {
@@ -61,7 +61,8 @@ bool has_tag(const LayoutEntry& entry, std::string_view selector) {
 void check_layout_marker(std::string_view text) {
   const std::string version = JsonValue::parse(text, "oci-layout").string_or_empty("imageLayoutVersion");
   if (!version.starts_with("1.")) {
-    throw IntegrityError(cat("oci-layout: version \"", printable(version), "\" of the image layout is not supported"));
+    throw IntegrityError(
+        cat("oci-layout: version \"", printable(version), "\" of the image layout is not supported"));
   }
 }
 
@@ -72,7 +73,8 @@ std::vector<LayoutEntry> read_layout_index(std::string_view json) {
     const std::string ref_name = take(entry.annotations, kRefNameAnnotation);
     const std::string full_name = take(entry.annotations, kContainerdNameAnnotation);
     (void)take(entry.annotations, kCreatedAnnotation);
-    auto same = std::find_if(out.begin(), out.end(), [&](const auto& other) { return other.target.digest == entry.digest; });
+    auto same = std::find_if(out.begin(), out.end(),
+                             [&](const auto& other) { return other.target.digest == entry.digest; });
     if (same == out.end()) same = out.insert(out.end(), LayoutEntry{std::move(entry), {}, {}});
     if (same->ref_name.empty()) same->ref_name = ref_name;
     if (!full_name.empty()) {
@@ -140,7 +142,8 @@ UniqueFd Layout::open_if_exists(const Digest& digest) const {
     if (::fstat(file.get(), &info) == 0 && S_ISREG(info.st_mode)) return file;
   } catch (const SystemError& error) {
     if (error.error_number() == ENOENT || error.error_number() == ENOTDIR) return {};
-    if (error.error_number() != ELOOP && error.error_number() != EXDEV && error.error_number() != ENXIO) throw;
+    if (error.error_number() != ELOOP && error.error_number() != EXDEV && error.error_number() != ENXIO)
+      throw;
   }
   throw IntegrityError(cat("the blob ", digest.str(), " of the layout is not a regular file"));
 }
@@ -168,6 +171,8 @@ std::unique_ptr<Source> Layout::open_blob(const Digest& digest) const {
                                         static_cast<std::uint64_t>(info.st_size), name);
 }
 
-std::unique_ptr<BlobWriter> Layout::create() { throw Error("an OCI layout that is read cannot be written to"); }
+std::unique_ptr<BlobWriter> Layout::create() {
+  throw Error("an OCI layout that is read cannot be written to");
+}
 
 }  // namespace imgbuild::oci

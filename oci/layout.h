@@ -24,23 +24,23 @@ void check_layout_marker(std::string_view text);
 /// One entry of a layout's index.json without the annotations that only name it.
 struct LayoutEntry {
   Descriptor target;
-  std::string ref_name;            ///< as written; a tag or a whole reference
-  std::vector<Reference> names;    ///< full names, when the annotations give one
+  std::string ref_name;          ///< as written; a tag or a whole reference
+  std::vector<Reference> names;  ///< full names, when the annotations give one
 };
-/// Reads index.json. Entries that are no images (attestations, artifacts) are left out, those of one digest joined.
-/// Throws IntegrityError, also for a name that is no reference.
+/// Reads index.json. Entries that are no images (attestations, artifacts) are left out, those of one digest
+/// joined. Throws IntegrityError, also for a name that is no reference.
 std::vector<LayoutEntry> read_layout_index(std::string_view json);
 
-/// An OCI layout directory, which may be hostile (ATK-97): everything is opened beneath it, no link is followed, only
-/// regular files are read, and every byte is verified. Reading only; thread-safe.
+/// An OCI layout directory, which may be hostile (ATK-97): everything is opened beneath it, no link is
+/// followed, only regular files are read, and every byte is verified. Reading only; thread-safe.
 class Layout final : public BlobStore {
  public:
   /// Throws SystemError or Error when `path` is no layout.
   static Layout open(const std::string& path);
 
   const std::vector<LayoutEntry>& entries() const noexcept { return entries_; }
-  /// The entry that `selector` means: `tag`, a full name, `@digest` or, when empty, the only entry (or the one tagged
-  /// `latest`). Throws Error that lists what there is.
+  /// The entry that `selector` means: `tag`, a full name, `@digest` or, when empty, the only entry (or the
+  /// one tagged `latest`). Throws Error that lists what there is.
   Descriptor select(std::string_view selector) const;
 
   std::optional<std::uint64_t> find_blob(const Digest& digest) const override;

@@ -27,7 +27,8 @@ void replace_file(int dir, const std::string& name, std::uint32_t mode, std::str
   UniqueFd file = open_at(dir, temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
   try {
     write_all(file.get(), text, name);
-    if (::renameat(dir, temporary.c_str(), dir, name.c_str()) != 0) throw SystemError(errno, "rename to", name);
+    if (::renameat(dir, temporary.c_str(), dir, name.c_str()) != 0)
+      throw SystemError(errno, "rename to", name);
   } catch (...) {
     (void)::unlinkat(dir, temporary.c_str(), 0);
     throw;
@@ -61,9 +62,11 @@ void put_blob_file(int dir, const BlobStore& blobs, const Descriptor& blob, cons
   const UniqueFd file = open_at(dir, temporary, O_WRONLY | O_CREAT | O_EXCL, 0644);
   try {
     fill_blob(file.get(), blobs, blob, stop);
-    if (!has_size(dir, temporary, blob.size)) throw IntegrityError(cat("blob ", blob.digest.str(), " changed its size"));
+    if (!has_size(dir, temporary, blob.size))
+      throw IntegrityError(cat("blob ", blob.digest.str(), " changed its size"));
     if (::fchmod(file.get(), 0444) != 0) throw SystemError(errno, "change the mode of", name);
-    if (::renameat(dir, temporary.c_str(), dir, name.c_str()) != 0) throw SystemError(errno, "rename to", name);
+    if (::renameat(dir, temporary.c_str(), dir, name.c_str()) != 0)
+      throw SystemError(errno, "rename to", name);
   } catch (...) {
     (void)::unlinkat(dir, temporary.c_str(), 0);
     throw;
@@ -78,7 +81,8 @@ std::string name_of(const Descriptor& entry) {
   return {};
 }
 
-/// The old entries that stay, then ours: those of the same name, and an unnamed one of the same digest, give way.
+/// The old entries that stay, then ours: those of the same name, and an unnamed one of the same digest, give
+/// way.
 std::string merge_index(const UniqueFd& old_file, Index ours) {
   if (!old_file) return ours.serialize(false);
   Index merged = Index::parse(read_file(old_file.get(), kMaxManifestSize, "index.json"), kOciIndex);
@@ -93,7 +97,8 @@ std::string merge_index(const UniqueFd& old_file, Index ours) {
 
 }  // namespace
 
-void export_directory(const ExportRequest& request, const BlobStore& blobs, const std::string& path, std::stop_token stop) {
+void export_directory(const ExportRequest& request, const BlobStore& blobs, const std::string& path,
+                      std::stop_token stop) {
   const ArchiveContent content = collect_archive(request, blobs);
   if (::mkdir(path.c_str(), 0777) != 0 && errno != EEXIST) throw SystemError(errno, "create directory", path);
   const UniqueFd top = open_path(path, O_RDONLY | O_DIRECTORY);
@@ -108,7 +113,8 @@ void export_directory(const ExportRequest& request, const BlobStore& blobs, cons
   ensure_dir_at(above.get(), "sha256", 0755);
   const UniqueFd dir = open_at(above.get(), "sha256", O_RDONLY | O_DIRECTORY);
   for (const auto& [hex, blob] : content.blobs) put_blob_file(dir.get(), blobs, blob, stop);
-  if (!content.docker_manifest.empty()) replace_file(top.get(), "manifest.json", 0644, content.docker_manifest);
+  if (!content.docker_manifest.empty())
+    replace_file(top.get(), "manifest.json", 0644, content.docker_manifest);
   const UniqueFd old_index = open_at_if_exists(top.get(), "index.json", O_RDONLY | O_NONBLOCK);
   replace_file(top.get(), "index.json", 0644, merge_index(old_index, content.index));
 }

@@ -16,7 +16,8 @@ constexpr imgbuild::LazyLibrary kCurl("libcurl.so.4");
 
 }  // namespace
 
-#define LAZY(result, name, parameters, arguments) IMGBUILD_LAZY_FUNCTION(kCurl, result, name, parameters, arguments)
+#define LAZY(result, name, parameters, arguments) \
+  IMGBUILD_LAZY_FUNCTION(kCurl, result, name, parameters, arguments)
 
 LAZY(CURLcode, curl_global_init, (long flags), (flags))
 LAZY(CURL*, curl_easy_init, (), ())
@@ -38,8 +39,10 @@ LAZY(curl_slist*, curl_slist_append, (curl_slist * list, const char* text), (lis
 LAZY(void, curl_slist_free_all, (curl_slist * list), (list))
 LAZY(CURLU*, curl_url, (), ())
 LAZY(void, curl_url_cleanup, (CURLU * url), (url))
-LAZY(CURLUcode, curl_url_get, (CURLU * url, CURLUPart part, char** text, unsigned flags), (url, part, text, flags))
-LAZY(CURLUcode, curl_url_set, (CURLU * url, CURLUPart part, const char* text, unsigned flags), (url, part, text, flags))
+LAZY(CURLUcode, curl_url_get, (CURLU * url, CURLUPart part, char** text, unsigned flags),
+     (url, part, text, flags))
+LAZY(CURLUcode, curl_url_set, (CURLU * url, CURLUPart part, const char* text, unsigned flags),
+     (url, part, text, flags))
 
 #undef LAZY
 
@@ -54,7 +57,8 @@ extern "C" CURLcode curl_easy_setopt(CURL* easy, CURLoption option, ...) {
 }
 
 extern "C" CURLcode curl_easy_getinfo(CURL* easy, CURLINFO info, ...) {
-  static const auto real = reinterpret_cast<decltype(&curl_easy_getinfo)>(kCurl.function("curl_easy_getinfo"));
+  static const auto real =
+      reinterpret_cast<decltype(&curl_easy_getinfo)>(kCurl.function("curl_easy_getinfo"));
   std::va_list arguments;
   va_start(arguments, info);
   void* value = va_arg(arguments, void*);

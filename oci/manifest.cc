@@ -19,14 +19,18 @@ std::string check_document(const JsonValue& json, std::string_view expected, std
   if (json.integer_or("schemaVersion", 0) != 2) {
     throw IntegrityError(cat(what, ": schemaVersion is not 2; images of schema 1 are not supported"));
   }
-  if (json.find("manifests") != nullptr && (json.find("layers") != nullptr || json.find("config") != nullptr)) {
+  if (json.find("manifests") != nullptr &&
+      (json.find("layers") != nullptr || json.find("config") != nullptr)) {
     throw IntegrityError(cat(what, ": has both the members of a manifest and of an index"));
   }
   const std::string inside = json.string_or_empty("mediaType");
-  const bool generic = expected.empty() || expected == "application/json" || expected == "application/octet-stream";
-  if (inside.empty() && generic) throw IntegrityError(cat(what, ": nothing says what type of document it is"));
+  const bool generic =
+      expected.empty() || expected == "application/json" || expected == "application/octet-stream";
+  if (inside.empty() && generic)
+    throw IntegrityError(cat(what, ": nothing says what type of document it is"));
   if (!inside.empty() && !generic && inside != expected) {
-    throw IntegrityError(cat(what, ": announced as ", printable(expected), " but says it is ", printable(inside)));
+    throw IntegrityError(
+        cat(what, ": announced as ", printable(expected), " but says it is ", printable(inside)));
   }
   return inside.empty() ? std::string(expected) : inside;
 }
@@ -45,15 +49,19 @@ void write_tail(JsonWriter& json, const std::optional<Descriptor>& subject,
 /// Lower is better; nothing: does not fit (IMG-44).
 std::optional<std::size_t> preference(const Platform& wanted, const Platform& offered, bool allow_fallback) {
   if (wanted.os != offered.os) return std::nullopt;
-  if (wanted.os == "windows" && !wanted.os_version.empty() && wanted.os_version != offered.os_version) return std::nullopt;
-  const bool features_known = std::all_of(offered.os_features.begin(), offered.os_features.end(), [&](const auto& feature) {
-    return std::find(wanted.os_features.begin(), wanted.os_features.end(), feature) != wanted.os_features.end();
-  });
-  if (!features_known) return std::nullopt;   // IMG-47
+  if (wanted.os == "windows" && !wanted.os_version.empty() && wanted.os_version != offered.os_version)
+    return std::nullopt;
+  const bool features_known =
+      std::all_of(offered.os_features.begin(), offered.os_features.end(), [&](const auto& feature) {
+        return std::find(wanted.os_features.begin(), wanted.os_features.end(), feature) !=
+               wanted.os_features.end();
+      });
+  if (!features_known) return std::nullopt;  // IMG-47
   std::vector<std::pair<std::string, std::string>> order;
   const std::string& variant = wanted.variant;
   if (wanted.architecture == "amd64") {
-    for (char level = variant.size() == 2 ? variant[1] : '1'; level > '1'; --level) order.emplace_back("amd64", cat("v", level));
+    for (char level = variant.size() == 2 ? variant[1] : '1'; level > '1'; --level)
+      order.emplace_back("amd64", cat("v", level));
     order.emplace_back("amd64", "");
     if (allow_fallback) order.emplace_back("386", "");
   } else if (wanted.architecture == "arm64") {
@@ -63,7 +71,8 @@ std::optional<std::size_t> preference(const Platform& wanted, const Platform& of
       for (const char* arm : {"v8", "v7", "v6", "v5"}) order.emplace_back("arm", arm);
     }
   } else if (wanted.architecture == "arm") {
-    for (char level = variant.size() == 2 ? variant[1] : '7'; level >= '5'; --level) order.emplace_back("arm", cat("v", level));
+    for (char level = variant.size() == 2 ? variant[1] : '7'; level >= '5'; --level)
+      order.emplace_back("arm", cat("v", level));
   } else {
     order.emplace_back(wanted.architecture, variant);
   }
@@ -99,7 +108,8 @@ std::string Manifest::serialize() const {
 Manifest Manifest::parse(std::string_view text, std::string_view expected_media_type) {
   const JsonValue json = JsonValue::parse(text, "manifest");
   const std::string type = check_document(json, expected_media_type, "manifest");
-  if (!is_manifest_type(type)) throw IntegrityError(cat("manifest: ", printable(type), " is no image manifest"));
+  if (!is_manifest_type(type))
+    throw IntegrityError(cat("manifest: ", printable(type), " is no image manifest"));
   const JsonValue* config = json.find("config");
   if (config == nullptr) throw IntegrityError("manifest: it names no config");
   Manifest out{.media_type = type,
@@ -109,7 +119,8 @@ Manifest Manifest::parse(std::string_view text, std::string_view expected_media_
                .subject = std::nullopt,
                .annotations = json.string_map("annotations")};
   if (const JsonValue* layers = json.find("layers")) {
-    if (layers->as_array().size() > kMaxLayers) throw IntegrityError(cat("manifest: more than ", kMaxLayers, " layers"));
+    if (layers->as_array().size() > kMaxLayers)
+      throw IntegrityError(cat("manifest: more than ", kMaxLayers, " layers"));
     for (const auto& layer : layers->as_array()) out.layers.push_back(read_descriptor(layer));
   }
   if (const JsonValue* subject = json.find("subject")) out.subject = read_descriptor(*subject);

@@ -15,12 +15,13 @@ struct Manifest {
   std::string media_type;
   std::string artifact_type;
   Descriptor config;
-  std::vector<Descriptor> layers;     ///< base first
+  std::vector<Descriptor> layers;  ///< base first
   std::optional<Descriptor> subject;
   std::map<std::string, std::string> annotations;
 
-  std::string serialize() const;                     ///< IMG-15, IMG-16
-  /// `expected_media_type`: what the descriptor or Content-Type said; must agree (IMG-8, NET-3). Throws IntegrityError.
+  std::string serialize() const;  ///< IMG-15, IMG-16
+  /// `expected_media_type`: what the descriptor or Content-Type said; must agree (IMG-8, NET-3). Throws
+  /// IntegrityError.
   static Manifest parse(std::string_view json, std::string_view expected_media_type);
 };
 

@@ -2,7 +2,9 @@
 
 namespace imgbuild::oci {
 
-bool is_index_type(std::string_view media_type) noexcept { return media_type == kOciIndex || media_type == kDockerList; }
+bool is_index_type(std::string_view media_type) noexcept {
+  return media_type == kOciIndex || media_type == kDockerList;
+}
 
 bool is_manifest_type(std::string_view media_type) noexcept {
   return media_type == kOciManifest || media_type == kDockerManifest;

@@ -21,8 +21,9 @@ bool is_index_type(std::string_view media_type) noexcept;
 bool is_manifest_type(std::string_view media_type) noexcept;
 /// True for the schema 1 types, which are refused with a text of their own (IMG-12).
 bool is_schema1_type(std::string_view media_type) noexcept;
-/// The OCI type for a Docker layer type and the other way round is not needed: base layers keep their bytes, and an
-/// OCI manifest names them by the OCI type of the same compression. Unknown types are returned as they are.
+/// The OCI type for a Docker layer type and the other way round is not needed: base layers keep their bytes,
+/// and an OCI manifest names them by the OCI type of the same compression. Unknown types are returned as they
+/// are.
 std::string_view oci_layer_type(std::string_view media_type) noexcept;
 
 }  // namespace imgbuild::oci

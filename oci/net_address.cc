@@ -1,12 +1,13 @@
 #include "oci/net_address.h"
 
-#include <algorithm>
 #include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 namespace imgbuild::oci {
 
@@ -47,7 +48,8 @@ AddressScope scope6(const in6_addr& address) {
     return rest == 0 ? AddressScope::local : scope4(rest);
   }
   // NAT64 and 6to4 carry an IPv4 address that decides.
-  if (bytes[0] == 0x00 && bytes[1] == 0x64 && bytes[2] == 0xff && bytes[3] == 0x9b) return scope4(ipv4_at(12));
+  if (bytes[0] == 0x00 && bytes[1] == 0x64 && bytes[2] == 0xff && bytes[3] == 0x9b)
+    return scope4(ipv4_at(12));
   if (bytes[0] == 0x20 && bytes[1] == 0x02) return scope4(ipv4_at(2));
   return (bytes[0] & 0xe0) == 0x20 ? AddressScope::global : AddressScope::local;
 }

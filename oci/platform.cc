@@ -12,28 +12,32 @@ namespace imgbuild::oci {
 namespace {
 
 bool is_known_os(std::string_view word) {
-  constexpr std::string_view kNames[] = {"aix",   "android", "darwin",  "dragonfly", "freebsd", "illumos", "linux",
-                                         "macos", "netbsd",  "openbsd", "plan9",     "solaris", "wasip1",  "windows"};
+  constexpr std::string_view kNames[] = {"aix",     "android", "darwin", "dragonfly", "freebsd",
+                                         "illumos", "linux",   "macos",  "netbsd",    "openbsd",
+                                         "plan9",   "solaris", "wasip1", "windows"};
   return std::find(std::begin(kNames), std::end(kNames), word) != std::end(kNames);
 }
 
 bool is_known_architecture(std::string_view word) {
-  constexpr std::string_view kNames[] = {"386",     "i386",     "amd64",  "x86_64", "x86-64",  "arm",     "armhf",  "armel",
-                                         "arm64",   "aarch64",  "loong64", "mips",  "mipsle",  "mips64",  "mips64le",
-                                         "ppc64",   "ppc64le",  "riscv64", "s390x", "wasm"};
+  constexpr std::string_view kNames[] = {
+      "386",     "i386", "amd64",  "x86_64", "x86-64",   "arm",   "armhf",   "armel",   "arm64", "aarch64",
+      "loong64", "mips", "mipsle", "mips64", "mips64le", "ppc64", "ppc64le", "riscv64", "s390x", "wasm"};
   return std::find(std::begin(kNames), std::end(kNames), word) != std::end(kNames);
 }
 
 bool is_word(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '-';
   });
 }
 
 void normalize_arm64(Platform& platform) {
   platform.architecture = "arm64";
-  if (platform.variant == "8" || platform.variant == "v8" || platform.variant == "v8.0") platform.variant.clear();
-  if (platform.variant == "9" || platform.variant == "9.0" || platform.variant == "v9.0") platform.variant = "v9";
+  if (platform.variant == "8" || platform.variant == "v8" || platform.variant == "v8.0")
+    platform.variant.clear();
+  if (platform.variant == "9" || platform.variant == "9.0" || platform.variant == "v9.0")
+    platform.variant = "v9";
 }
 
 void normalize_arm(Platform& platform) {
@@ -41,7 +45,8 @@ void normalize_arm(Platform& platform) {
   if (platform.architecture == "armel") platform.variant = "v6";
   platform.architecture = "arm";
   if (platform.variant.empty() || platform.variant == "7") platform.variant = "v7";
-  if (platform.variant == "5" || platform.variant == "6" || platform.variant == "8") platform.variant.insert(0, "v");
+  if (platform.variant == "5" || platform.variant == "6" || platform.variant == "8")
+    platform.variant.insert(0, "v");
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ struct Platform {
   static Platform parse(std::string_view text);
   static Platform normalized(Platform raw);
   static Platform host();
-  std::string str() const;   ///< "linux/arm/v7"
+  std::string str() const;  ///< "linux/arm/v7"
   bool operator==(const Platform&) const = default;
 };
 

@@ -15,7 +15,7 @@ namespace {
 constexpr std::uint64_t kManifestLimit = 4u << 20;
 constexpr std::uint64_t kConfigLimit = 8u << 20;
 constexpr std::uint64_t kLayerLimit = std::uint64_t{64} << 30;
-constexpr int kIndexDepth = 3;   // NET-4
+constexpr int kIndexDepth = 3;  // NET-4
 
 std::string available_platforms(const Index& index) {
   std::vector<std::string> names;
@@ -64,19 +64,19 @@ Descriptor ImagePuller::resolve_top(const Reference& name, std::stop_token stop)
 void ImagePuller::ensure_manifest(const Reference& name, const Descriptor& wanted, std::stop_token stop) {
   if (store_.find_blob(wanted.digest)) return;
   if (wanted.size > kManifestLimit) {
-    throw IntegrityError(cat("manifest ", wanted.digest.str(), " is declared with ", wanted.size, " bytes; at most ",
-                             kManifestLimit, " are allowed"));
+    throw IntegrityError(cat("manifest ", wanted.digest.str(), " is declared with ", wanted.size,
+                             " bytes; at most ", kManifestLimit, " are allowed"));
   }
   const auto document = registry_.load_manifest(name, wanted.digest.str(), wanted.size, stop);
   if (document.descriptor.media_type != wanted.media_type) {
-    throw IntegrityError(cat("manifest ", wanted.digest.str(), " was announced as ", printable(wanted.media_type),
-                             " and is ", document.descriptor.media_type));
+    throw IntegrityError(cat("manifest ", wanted.digest.str(), " was announced as ",
+                             printable(wanted.media_type), " and is ", document.descriptor.media_type));
   }
   put_blob(store_, document.bytes);
 }
 
-/// Follows indexes down to the manifest for `platform`. A document that contains its own digest cannot exist, so the
-/// depth alone ends every walk.
+/// Follows indexes down to the manifest for `platform`. A document that contains its own digest cannot exist,
+/// so the depth alone ends every walk.
 Descriptor ImagePuller::descend(const Reference& name, Descriptor target, const Platform& platform,
                                 bool exact_platform, std::stop_token stop) {
   for (int depth = 0; is_index_type(target.media_type); ++depth) {
@@ -85,7 +85,8 @@ Descriptor ImagePuller::descend(const Reference& name, Descriptor target, const 
         Index::parse(imgbuild::oci::load_blob(store_, target.digest, kManifestLimit), target.media_type);
     auto entry = index.select(platform, !exact_platform);
     if (!entry) {
-      Error error(cat("no match for platform ", platform.str(), " in ", name.familiar()), ExitCode::unsupported);
+      Error error(cat("no match for platform ", platform.str(), " in ", name.familiar()),
+                  ExitCode::unsupported);
       error.add_note(cat("the image is there for: ", available_platforms(index)));
       throw error;
     }
@@ -100,7 +101,8 @@ void ImagePuller::remember(const Reference& name, const std::vector<LayerBlob>& 
   for (const LayerBlob& layer : layers) origins_.insert_or_assign(layer.blob.digest, name);
 }
 
-void ImagePuller::fetch_layers(const Reference& name, const std::vector<LayerBlob>& layers, std::stop_token stop) {
+void ImagePuller::fetch_layers(const Reference& name, const std::vector<LayerBlob>& layers,
+                               std::stop_token stop) {
   remember(name, layers);
   fetch_layers(layers, stop);
 }
@@ -109,7 +111,8 @@ void ImagePuller::fetch_layers(const std::vector<LayerBlob>& layers, std::stop_t
   std::vector<const Descriptor*> missing;
   std::set<Digest> seen;
   for (const LayerBlob& layer : layers) {
-    if (seen.insert(layer.blob.digest).second && !store_.find_blob(layer.blob.digest)) missing.push_back(&layer.blob);
+    if (seen.insert(layer.blob.digest).second && !store_.find_blob(layer.blob.digest))
+      missing.push_back(&layer.blob);
   }
   if (missing.empty()) return;
 
@@ -153,7 +156,8 @@ void ImagePuller::ensure_blob(const Descriptor& blob, std::stop_token stop) {
       return;
     } else {
       const auto known = origins_.find(blob.digest);
-      if (known == origins_.end()) throw RegistryError(cat("layer ", blob.digest.str(), " is not stored here"));
+      if (known == origins_.end())
+        throw RegistryError(cat("layer ", blob.digest.str(), " is not stored here"));
       origin = known->second;
       under_way_.emplace(blob.digest, promise.get_future().share());
     }
@@ -172,8 +176,8 @@ void ImagePuller::ensure_blob(const Descriptor& blob, std::stop_token stop) {
   };
   try {
     if (blob.size > kLayerLimit) {
-      throw IntegrityError(cat("layer ", blob.digest.str(), " is declared with ", blob.size, " bytes; at most ",
-                               kLayerLimit, " are allowed"));
+      throw IntegrityError(cat("layer ", blob.digest.str(), " is declared with ", blob.size,
+                               " bytes; at most ", kLayerLimit, " are allowed"));
     }
     const auto report = [&](std::uint64_t bytes) {
       if (options_.progress) options_.progress(blob.digest, bytes, blob.size);

@@ -19,7 +19,8 @@ class Parser {
   explicit Parser(std::string_view text) : whole_(text), rest_(text) {}
 
   [[noreturn]] void fail(std::string_view why) const {
-    throw Error(cat("invalid image reference \"", printable(whole_.substr(0, 300)), "\": ", why), ExitCode::usage);
+    throw Error(cat("invalid image reference \"", printable(whole_.substr(0, 300)), "\": ", why),
+                ExitCode::usage);
   }
 
   std::optional<Digest> take_digest() {
@@ -36,10 +37,12 @@ class Parser {
 
   std::optional<std::string> take_tag() {
     const auto colon = rest_.rfind(':');
-    if (colon == std::string_view::npos || rest_.find('/', colon) != std::string_view::npos) return std::nullopt;
+    if (colon == std::string_view::npos || rest_.find('/', colon) != std::string_view::npos)
+      return std::nullopt;
     const std::string_view tag = rest_.substr(colon + 1);
     const bool good_start = !tag.empty() && (is_alnum(tag[0]) || tag[0] == '_');
-    const bool good = std::all_of(tag.begin(), tag.end(), [](char c) { return is_alnum(c) || c == '_' || c == '.' || c == '-'; });
+    const bool good = std::all_of(tag.begin(), tag.end(),
+                                  [](char c) { return is_alnum(c) || c == '_' || c == '.' || c == '-'; });
     if (!good_start || !good) fail("the tag may hold letters, digits, \"_\", \".\" and \"-\"");
     if (tag.size() > 128) fail("the tag is longer than 128 characters");
     rest_ = rest_.substr(0, colon);
@@ -75,7 +78,8 @@ class Parser {
       const auto close = host.find(']');
       if (close == std::string_view::npos) fail("the address has no closing bracket");
       for (const char c : host.substr(1, close - 1)) {
-        if (!is_hex(static_cast<char>(c | 0x20)) && c != ':') fail("a bracketed address holds hex digits and colons");
+        if (!is_hex(static_cast<char>(c | 0x20)) && c != ':')
+          fail("a bracketed address holds hex digits and colons");
       }
       check_port(host.substr(close + 1));
       return;
@@ -83,8 +87,9 @@ class Parser {
     const auto colon = host.find(':');
     if (colon != std::string_view::npos) check_port(host.substr(colon));
     for (const auto label : split(host.substr(0, colon), '.')) {
-      const bool good = !label.empty() && is_alnum(label.front()) && is_alnum(label.back()) &&
-                        std::all_of(label.begin(), label.end(), [](char c) { return is_alnum(c) || c == '-'; });
+      const bool good =
+          !label.empty() && is_alnum(label.front()) && is_alnum(label.back()) &&
+          std::all_of(label.begin(), label.end(), [](char c) { return is_alnum(c) || c == '-'; });
       if (!good) fail("the registry is no host name");
     }
   }
@@ -92,13 +97,15 @@ class Parser {
   void check_port(std::string_view text) const {
     if (text.empty()) return;
     const auto port = parse_decimal(text.substr(1));
-    if (text[0] != ':' || !port || *port == 0 || *port > 65535) fail("the registry's port is no number from 1 to 65535");
+    if (text[0] != ':' || !port || *port == 0 || *port > 65535)
+      fail("the registry's port is no number from 1 to 65535");
   }
 
   /// `[a-z0-9]+` runs joined by one ".", one or two "_", or any number of "-".
   void check_component(std::string_view component) const {
     const auto bad = [&] { fail("the repository name has an empty or malformed part"); };
-    if (component.empty() || !is_lower_or_digit(component.front()) || !is_lower_or_digit(component.back())) bad();
+    if (component.empty() || !is_lower_or_digit(component.front()) || !is_lower_or_digit(component.back()))
+      bad();
     for (std::size_t i = 0; i < component.size();) {
       if (is_lower_or_digit(component[i])) {
         ++i;
@@ -122,7 +129,8 @@ class Parser {
 Reference Reference::parse(std::string_view text) {
   Parser parser(text);
   if (text.empty()) parser.fail("it is empty");
-  if (text.size() == 64 && std::all_of(text.begin(), text.end(), is_hex)) parser.fail("64 hex digits are an image ID, not a name");
+  if (text.size() == 64 && std::all_of(text.begin(), text.end(), is_hex))
+    parser.fail("64 hex digits are an image ID, not a name");
   Reference out;
   out.digest_ = parser.take_digest();
   out.tag_ = parser.take_tag();

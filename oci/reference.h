@@ -17,13 +17,15 @@ class Reference {
 
   const std::string& registry() const noexcept { return registry_; }      ///< "docker.io", "localhost:5000"
   const std::string& repository() const noexcept { return repository_; }  ///< "library/alpine"
-  const std::optional<std::string>& tag() const noexcept { return tag_; } ///< set unless only a digest was given
+  const std::optional<std::string>& tag() const noexcept {
+    return tag_;
+  }  ///< set unless only a digest was given
   const std::optional<Digest>& digest() const noexcept { return digest_; }
   /// What a manifest is asked for with: the digest if there is one, else the tag.
   std::string manifest_selector() const;
 
-  std::string str() const;        ///< fully qualified: docker.io/library/alpine:latest
-  std::string familiar() const;   ///< as people write it: alpine:latest
+  std::string str() const;       ///< fully qualified: docker.io/library/alpine:latest
+  std::string familiar() const;  ///< as people write it: alpine:latest
   auto operator<=>(const Reference&) const = default;
 
  private:

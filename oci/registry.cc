@@ -13,10 +13,12 @@ namespace imgbuild::oci {
 namespace {
 
 constexpr std::uint64_t kManifestLimit = 4u << 20;
-constexpr std::uint64_t kResumeProgress = 1u << 20;   // REG-47
+constexpr std::uint64_t kResumeProgress = 1u << 20;  // REG-47
 
 /// All four, always, in one header (REG-41).
-std::string accepted_types() { return cat(kOciIndex, ", ", kOciManifest, ", ", kDockerList, ", ", kDockerManifest); }
+std::string accepted_types() {
+  return cat(kOciIndex, ", ", kOciManifest, ", ", kDockerList, ", ", kDockerManifest);
+}
 
 std::string media_type_of(const HttpResponse& response) {
   const std::string text = response.headers.find("Content-Type").value_or("");
@@ -34,12 +36,13 @@ std::optional<Digest> digest_hint(const HttpResponse& response) {
   try {
     return Digest::parse(*text);
   } catch (const Error&) {
-    return std::nullopt;   // other algorithms and nonsense: no hint
+    return std::nullopt;  // other algorithms and nonsense: no hint
   }
 }
 
 /// What the document is, by its type header or, when that says nothing, by what it calls itself (NET-3).
-std::string decide_media_type(const std::string& what, const HttpResponse& response, const std::string& bytes) {
+std::string decide_media_type(const std::string& what, const HttpResponse& response,
+                              const std::string& bytes) {
   const std::string header = media_type_of(response);
   if (is_schema1_type(header)) {
     throw UnsupportedError(cat(what, " is stored in image schema 1, which is not supported"));
@@ -62,7 +65,8 @@ std::string decide_media_type(const std::string& what, const HttpResponse& respo
 }
 
 std::string describe(const Reference& name, const std::string& selector) {
-  return cat(name.registry(), "/", name.repository(), selector.find(':') == std::string::npos ? ":" : "@", selector);
+  return cat(name.registry(), "/", name.repository(), selector.find(':') == std::string::npos ? ":" : "@",
+             selector);
 }
 
 }  // namespace
@@ -72,7 +76,7 @@ std::optional<Descriptor> Registry::find_manifest(const Reference& name, std::st
   RegistryRequest request{.method = "HEAD", .path = cat("manifests/", selector)};
   request.headers.add("Accept", accepted_types());
   const HttpResponse response = call(name, request, stop);
-  if (response.status == 403 || response.status == 405) return std::nullopt;   // a GET says more, or works
+  if (response.status == 403 || response.status == 405) return std::nullopt;  // a GET says more, or works
   if (response.status != 200) throw status_error(describe(name, selector), response);
   const auto digest = digest_hint(response);
   const auto size = response.content_length();
@@ -92,7 +96,7 @@ Registry::Document Registry::load_manifest(const Reference& name, const std::str
   request.headers.add("Accept", accepted_types());
   HttpResponse response = call(name, request, stop);
   const bool by_digest = selector.find(':') != std::string::npos;
-  if (response.status == 404 && by_digest) {   // REG-44
+  if (response.status == 404 && by_digest) {  // REG-44
     RegistryRequest blob{.path = cat("blobs/", selector), .body_limit = kManifestLimit};
     HttpResponse second = call(name, blob, stop);
     if (second.status == 200) response = std::move(second);
@@ -110,14 +114,16 @@ Registry::Document Registry::load_manifest(const Reference& name, const std::str
     throw IntegrityError(cat(what, ": the registry sent ", digest.str(), " but calls it ", hint->str()));
   }
   const std::string media_type = decide_media_type(what, response, response.body);
-  return {{.media_type = media_type, .digest = digest, .size = response.body.size()}, std::move(response.body)};
+  return {{.media_type = media_type, .digest = digest, .size = response.body.size()},
+          std::move(response.body)};
 }
 
 std::string Registry::load_blob(const Reference& name, const Descriptor& blob, std::uint64_t limit,
                                 std::stop_token stop) {
   const std::string what = describe(name, blob.digest.str());
   if (blob.size > limit) {
-    throw IntegrityError(cat(what, " is declared with ", blob.size, " bytes; at most ", limit, " are allowed"));
+    throw IntegrityError(
+        cat(what, " is declared with ", blob.size, " bytes; at most ", limit, " are allowed"));
   }
   RegistryRequest request{.path = cat("blobs/", blob.digest.str()), .body_limit = limit};
   HttpResponse response = call(name, request, stop);

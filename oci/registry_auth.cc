@@ -12,7 +12,7 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr seconds kShortestToken{60};    // NET-8, REG-20
+constexpr seconds kShortestToken{60};  // NET-8, REG-20
 constexpr seconds kLongestToken{3600};
 constexpr std::uint64_t kTokenAnswerLimit = 1u << 20;
 
@@ -23,8 +23,8 @@ constexpr std::pair<std::string_view, std::string_view> kRealmPairs[] = {
 };
 
 bool is_subdomain(std::string_view name, std::string_view domain) {
-  return name.size() > domain.size() + 1 && name.ends_with(domain) && name[name.size() - domain.size() - 1] == '.' &&
-         domain.find('.') != std::string_view::npos;
+  return name.size() > domain.size() + 1 && name.ends_with(domain) &&
+         name[name.size() - domain.size() - 1] == '.' && domain.find('.') != std::string_view::npos;
 }
 
 std::string basic(const std::string& user, const std::string& secret) {
@@ -42,7 +42,8 @@ std::string parameter(const Challenge& challenge, const std::string& name) {
   return found == challenge.parameters.end() ? std::string() : found->second;
 }
 
-/// A token becomes part of a header: only what RFC 6750 allows in one, nothing that could end the line (ATK-90).
+/// A token becomes part of a header: only what RFC 6750 allows in one, nothing that could end the line
+/// (ATK-90).
 bool is_token(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
 }
@@ -63,7 +64,8 @@ std::string query_for(const AuthTarget& target, const Challenge& challenge, cons
 RegistryAuth::RegistryAuth(HttpClient& http, RegistryAuthOptions options)
     : http_(http), options_(std::move(options)) {}
 
-std::shared_ptr<RegistryAuth::Slot> RegistryAuth::slot(const std::string& registry, const std::string& scope) {
+std::shared_ptr<RegistryAuth::Slot> RegistryAuth::slot(const std::string& registry,
+                                                       const std::string& scope) {
   const std::lock_guard guard(mutex_);
   auto& found = slots_[{registry, scope}];
   if (!found) found = std::make_shared<Slot>();
@@ -79,7 +81,7 @@ std::string RegistryAuth::known(const std::string& registry, const std::string& 
 std::string RegistryAuth::answer(const AuthTarget& target, const std::vector<std::string>& www_authenticate,
                                  const std::string& refused, std::stop_token stop) {
   const auto kept = slot(target.registry, target.scope);
-  const std::lock_guard guard(kept->mutex);   // one token fetch per scope: the others wait and take its result
+  const std::lock_guard guard(kept->mutex);  // one token fetch per scope: the others wait and take its result
   if (!kept->header.empty() && kept->header != refused && options_.now() < kept->expires) return kept->header;
 
   const auto challenges = parse_challenges(www_authenticate);
@@ -102,7 +104,8 @@ std::string RegistryAuth::answer(const AuthTarget& target, const std::vector<std
   }
   if (find_scheme(challenges, "basic") != nullptr && who && who->identity_token.empty()) {
     if (!target.url.is_https() && !target.insecure) {
-      throw RegistryError(cat(target.registry, " asks for a password over an unencrypted connection; refused"));
+      throw RegistryError(
+          cat(target.registry, " asks for a password over an unencrypted connection; refused"));
     }
     const std::string header = basic(who->user, who->secret);
     if (header != refused) {
@@ -111,7 +114,8 @@ std::string RegistryAuth::answer(const AuthTarget& target, const std::vector<std
       return header;
     }
   }
-  throw RegistryError(cat(target.registry, ": authentication required", who ? "; the credentials were refused" : ""));
+  throw RegistryError(
+      cat(target.registry, ": authentication required", who ? "; the credentials were refused" : ""));
 }
 
 HttpUrl RegistryAuth::check_realm(const AuthTarget& target, const Challenge& challenge) const {
@@ -119,7 +123,8 @@ HttpUrl RegistryAuth::check_realm(const AuthTarget& target, const Challenge& cha
   if (text.empty()) throw RegistryError(cat(target.registry, " asks for a token but names no realm"));
   const HttpUrl realm = HttpUrl::parse(text);
   if (!realm.is_https() && !(target.insecure && !target.url.is_https())) {
-    throw RegistryError(cat("the token server ", realm.safe(), " of ", target.registry, " is not encrypted; refused"));
+    throw RegistryError(
+        cat("the token server ", realm.safe(), " of ", target.registry, " is not encrypted; refused"));
   }
   if (realm.host() == target.url.host()) return realm;
   const auto scope = address_scope(realm.host());
@@ -153,8 +158,9 @@ HttpResponse RegistryAuth::ask(const AuthTarget& target, const Challenge& challe
   const std::string separator = realm.str().find('?') == std::string::npos ? "?" : "&";
   if (who && !who->identity_token.empty()) {
     const std::string form =
-        cat("grant_type=refresh_token&refresh_token=", percent_encode(who->identity_token), "&service=",
-            percent_encode(parameter(challenge, "service")), "&client_id=imgbuild&scope=", percent_encode(target.scope));
+        cat("grant_type=refresh_token&refresh_token=", percent_encode(who->identity_token),
+            "&service=", percent_encode(parameter(challenge, "service")),
+            "&client_id=imgbuild&scope=", percent_encode(target.scope));
     request.method = "POST";
     request.url = realm.str();
     request.follow_redirects = false;
@@ -177,7 +183,8 @@ void RegistryAuth::store_token(Slot& slot, const HttpUrl& realm, const std::stri
   seconds lifetime = kShortestToken;
   const JsonValue* given = json.find("expires_in");
   if (given != nullptr && given->kind() == JsonValue::Kind::integer) {
-    lifetime = seconds(std::clamp<std::int64_t>(given->as_integer(), kShortestToken.count(), kLongestToken.count()));
+    lifetime =
+        seconds(std::clamp<std::int64_t>(given->as_integer(), kShortestToken.count(), kLongestToken.count()));
   }
   slot.header = cat("Bearer ", token);
   slot.expires = options_.now() + lifetime * 9 / 10;

@@ -22,8 +22,8 @@ struct Challenge {
   std::map<std::string, std::string> parameters;
 };
 
-/// Reads all values of WWW-Authenticate: several headers, several challenges in one header, quoted strings (REG-16).
-/// What cannot be read ends that header; what came before counts.
+/// Reads all values of WWW-Authenticate: several headers, several challenges in one header, quoted strings
+/// (REG-16). What cannot be read ends that header; what came before counts.
 std::vector<Challenge> parse_challenges(const std::vector<std::string>& header_values);
 
 /// Who we are for one registry. A user with a password, or an identity token that is exchanged (REG-19).
@@ -43,23 +43,23 @@ struct RegistryAuthOptions {
 
 /// On whose behalf a request is authorised.
 struct AuthTarget {
-  std::string registry;       ///< as references name it
-  HttpUrl url;                ///< of the request that was challenged
-  std::string scope;          ///< ours, "repository:a/b:pull"; never the challenge's (NET-8)
-  bool insecure = false;      ///< declared so, or loopback: plain HTTP is in order
-  std::string peer_address;   ///< the registry's, for judging where a realm leads
+  std::string registry;      ///< as references name it
+  HttpUrl url;               ///< of the request that was challenged
+  std::string scope;         ///< ours, "repository:a/b:pull"; never the challenge's (NET-8)
+  bool insecure = false;     ///< declared so, or loopback: plain HTTP is in order
+  std::string peer_address;  ///< the registry's, for judging where a realm leads
 };
 
-/// Answers the challenges of registries, with tokens kept in memory for their lifetime. Thread-safe; concurrent
-/// requests for one scope wait for one token (REG-21).
+/// Answers the challenges of registries, with tokens kept in memory for their lifetime. Thread-safe;
+/// concurrent requests for one scope wait for one token (REG-21).
 class RegistryAuth {
  public:
   RegistryAuth(HttpClient& http, RegistryAuthOptions options);
 
   /// What to send with a first request: a kept token, or nothing.
   std::string known(const std::string& registry, const std::string& scope);
-  /// Answers a 401 whose request carried `refused` (a header value, may be empty). Throws RegistryError when no
-  /// challenge can be answered, a realm must not be asked (NET-8), or the token server refuses.
+  /// Answers a 401 whose request carried `refused` (a header value, may be empty). Throws RegistryError when
+  /// no challenge can be answered, a realm must not be asked (NET-8), or the token server refuses.
   std::string answer(const AuthTarget& target, const std::vector<std::string>& www_authenticate,
                      const std::string& refused, std::stop_token stop);
 

@@ -12,7 +12,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr int kAuthRounds = 3;   // LIM: auth round trips per request
+constexpr int kAuthRounds = 3;  // LIM: auth round trips per request
 
 void sleep_for(milliseconds delay, std::stop_token stop) {
   std::mutex mutex;
@@ -32,7 +32,8 @@ milliseconds with_jitter(milliseconds delay) {
 std::optional<milliseconds> retry_after(const HttpResponse& response) {
   const auto text = response.headers.find("Retry-After");
   if (!text) return std::nullopt;
-  if (const auto seconds = parse_decimal(*text)) return std::chrono::seconds(std::min<std::uint64_t>(*seconds, 3600));
+  if (const auto seconds = parse_decimal(*text))
+    return std::chrono::seconds(std::min<std::uint64_t>(*seconds, 3600));
   const auto until = parse_http_date(*text);
   const auto now = parse_http_date(response.headers.find("Date").value_or(""));
   if (!until || !now) return std::nullopt;
@@ -44,7 +45,7 @@ bool is_temporary(int status) {
 }
 
 std::string network_host(const std::string& registry) {
-  return registry == "docker.io" ? "registry-1.docker.io" : registry;   // REG-6
+  return registry == "docker.io" ? "registry-1.docker.io" : registry;  // REG-6
 }
 
 /// A part of server text that is fit for one line of a message.
@@ -63,7 +64,7 @@ std::string first_error(const std::string& body) {
       return excerpt(cat(first.string_or_empty("code"), ": ", first.string_or_empty("message")));
     }
   } catch (const IntegrityError&) {
-    return excerpt(body);   // plain text or a page: as good as it gets
+    return excerpt(body);  // plain text or a page: as good as it gets
   }
   return excerpt(body);
 }
@@ -99,7 +100,8 @@ bool Registry::is_insecure(const std::string& host) const {
   return listed(host) || (!host.ends_with(']') && listed(host.substr(0, host.rfind(':'))));
 }
 
-std::vector<Registry::Endpoint> Registry::endpoints(const Reference& name, const RegistryRequest& request) const {
+std::vector<Registry::Endpoint> Registry::endpoints(const Reference& name,
+                                                    const RegistryRequest& request) const {
   std::vector<Endpoint> all;
   const auto mirrors = options_.mirrors.find(name.registry());
   const bool reads = request.method == "GET" || request.method == "HEAD";
@@ -137,12 +139,12 @@ HttpResponse Registry::call(const Reference& name, const RegistryRequest& reques
   throw RegistryError(cat("no endpoint for ", name.registry()));
 }
 
-HttpResponse Registry::call_endpoint(const Endpoint& endpoint, const Reference& name, const RegistryRequest& request,
-                                     std::stop_token stop) {
+HttpResponse Registry::call_endpoint(const Endpoint& endpoint, const Reference& name,
+                                     const RegistryRequest& request, std::stop_token stop) {
   const std::string& host = endpoint.host;
   if (!is_insecure(host)) {
-    return call_with_retries(endpoint, cat(is_loopback_host(host) ? "http://" : "https://", host), name, request,
-                             stop);
+    return call_with_retries(endpoint, cat(is_loopback_host(host) ? "http://" : "https://", host), name,
+                             request, stop);
   }
   std::string scheme;
   {
@@ -168,8 +170,9 @@ HttpResponse Registry::call_endpoint(const Endpoint& endpoint, const Reference& 
   return call_with_retries(endpoint, cat("http://", host), name, request, stop);
 }
 
-HttpResponse Registry::call_with_retries(const Endpoint& endpoint, const std::string& base, const Reference& name,
-                                         const RegistryRequest& request, std::stop_token stop) {
+HttpResponse Registry::call_with_retries(const Endpoint& endpoint, const std::string& base,
+                                         const Reference& name, const RegistryRequest& request,
+                                         std::stop_token stop) {
   for (int attempt = 0;; ++attempt) {
     const bool last = attempt + 1 >= options_.max_attempts;
     try {
@@ -183,9 +186,10 @@ HttpResponse Registry::call_with_retries(const Endpoint& endpoint, const std::st
   }
 }
 
-HttpResponse Registry::call_authorized(const Endpoint& endpoint, const std::string& base, const Reference& name,
-                                       const RegistryRequest& request, std::stop_token stop) {
-  const std::string account = endpoint.is_mirror ? endpoint.host : name.registry();   // REG-32
+HttpResponse Registry::call_authorized(const Endpoint& endpoint, const std::string& base,
+                                       const Reference& name, const RegistryRequest& request,
+                                       std::stop_token stop) {
+  const std::string account = endpoint.is_mirror ? endpoint.host : name.registry();  // REG-32
   const std::string scope = cat("repository:", name.repository(), ":", request.actions);
   const bool insecure = is_insecure(endpoint.host) || is_loopback_host(endpoint.host);
   HttpRequest http{.method = request.method,

@@ -91,8 +91,8 @@ std::vector<Challenge> parse_challenges(const std::vector<std::string>& header_v
 std::string percent_encode(std::string_view text, std::string_view keep) {
   std::string out;
   for (const char c : text) {
-    const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-                       c == '.' || c == '_' || c == '~' || keep.find(c) != std::string_view::npos;
+    const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                       c == '-' || c == '.' || c == '_' || c == '~' || keep.find(c) != std::string_view::npos;
     if (plain) {
       out += c;
     } else {

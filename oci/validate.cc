@@ -47,25 +47,28 @@ class Validation {
     NullSink nowhere;
     const auto source = blobs_.open_blob(blob.digest);
     const std::uint64_t size = copy(*source, nowhere);
-    if (size != blob.size) add(blob.digest.str(), cat("has ", size, " bytes, its descriptor says ", blob.size));
+    if (size != blob.size)
+      add(blob.digest.str(), cat("has ", size, " bytes, its descriptor says ", blob.size));
   }
 
   void check_manifest(const ReachedManifest& reached) {
     const std::string where = cat("manifest ", reached.descriptor.digest.str());
     const std::string& type = reached.manifest.config.media_type;
-    if (type != kOciConfig && type != kDockerConfig) return;   // an artifact: its layers are no layers
+    if (type != kOciConfig && type != kDockerConfig) return;  // an artifact: its layers are no layers
     if (reached.descriptor.annotations.contains("vnd.docker.reference.type")) return;
     check(where, [&] {
       const ImageConfig config =
           ImageConfig::parse(load_described(blobs_, reached.manifest.config, kMaxConfigSize, "config"));
       const auto& layers = reached.manifest.layers;
       if (layers.size() != config.diff_ids.size()) {
-        add(where, cat("it lists ", layers.size(), " layers, its config ", config.diff_ids.size(), " diff IDs"));
+        add(where,
+            cat("it lists ", layers.size(), " layers, its config ", config.diff_ids.size(), " diff IDs"));
         return;
       }
       check_history(where, config);
       if (reached.descriptor.platform && *reached.descriptor.platform != config.platform) {
-        add(where, cat("announced for ", reached.descriptor.platform->str(), ", its config says ", config.platform.str()));
+        add(where, cat("announced for ", reached.descriptor.platform->str(), ", its config says ",
+                       config.platform.str()));
       }
       for (std::size_t i = 0; i < layers.size(); ++i) check_layer({layers[i], config.diff_ids[i]});
     });
@@ -73,8 +76,8 @@ class Validation {
 
   void check_history(const std::string& where, const ImageConfig& config) {
     if (config.history.empty()) return;
-    const auto filled = static_cast<std::size_t>(std::count_if(config.history.begin(), config.history.end(),
-                                                               [](const auto& entry) { return !entry.empty_layer; }));
+    const auto filled = static_cast<std::size_t>(std::count_if(
+        config.history.begin(), config.history.end(), [](const auto& entry) { return !entry.empty_layer; }));
     if (filled != config.diff_ids.size()) {
       add(where, cat("the history tells of ", filled, " layers, there are ", config.diff_ids.size()));
     }

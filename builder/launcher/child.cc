@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -9,9 +11,6 @@
 #include <unistd.h>
 
 #include <cstring>
-
-#include <linux/close_range.h>
-#include <linux/openat2.h>
 
 #include "builder/launcher/request.h"
 
@@ -41,7 +40,8 @@ void create_working_dir(const Launch& launch, const char* path) {
     std::memcpy(prefix, path, end);
     prefix[end] = '\0';
     if (::mkdir(prefix, 0755) == 0) {
-      if (::lchown(prefix, launch.request->uid, launch.request->gid) != 0) give_up(launch, Stage::working_dir, prefix);
+      if (::lchown(prefix, launch.request->uid, launch.request->gid) != 0)
+        give_up(launch, Stage::working_dir, prefix);
     } else if (errno != EEXIST) {
       give_up(launch, Stage::working_dir, prefix);
     }
@@ -51,7 +51,7 @@ void create_working_dir(const Launch& launch, const char* path) {
 int open_working_dir(const char* path) {
   open_how how{};
   how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  how.resolve = RESOLVE_NO_MAGICLINKS;   // /proc/self/fd/8 was a way out once (CVE-2024-21626)
+  how.resolve = RESOLVE_NO_MAGICLINKS;  // /proc/self/fd/8 was a way out once (CVE-2024-21626)
   return static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how));
 }
 
@@ -87,7 +87,8 @@ void connect_output(const Launch& launch) {
     if (::dup2(from[i], i) < 0) give_up(launch, Stage::receive, "standard streams");
 }
 
-/// The candidates stand in the order of PATH. One that exists but cannot be run says more than one that is missing.
+/// The candidates stand in the order of PATH. One that exists but cannot be run says more than one that is
+/// missing.
 [[noreturn]] void execute(const Launch& launch) {
   const LaunchRequest& request = *launch.request;
   static char* argv[65536];
@@ -138,12 +139,13 @@ void run_child(const Launch& launch, int launcher) {
     create_working_dir(launch, working_dir);
     directory = open_working_dir(working_dir);
   }
-  if (directory < 0) give_up(launch, errno == ELOOP ? Stage::working_dir_outside : Stage::working_dir, working_dir);
+  if (directory < 0)
+    give_up(launch, errno == ELOOP ? Stage::working_dir_outside : Stage::working_dir, working_dir);
   reset_signals();
-  set_ulimits(launch);   // late: what comes before opens more files than the command may
+  set_ulimits(launch);  // late: what comes before opens more files than the command may
   load_filter(launch);
   become_user(launch);
-  die_with_launcher(launch, launcher);   // changing ids cleared it
+  die_with_launcher(launch, launcher);  // changing ids cleared it
   enter_working_dir(launch, directory);
   ::syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
   execute(launch);

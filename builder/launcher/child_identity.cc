@@ -31,8 +31,8 @@ void bring_loopback_up(const Launch& launch) {
   ::close(socket);
 }
 
-/// A soft limit of millions makes old programs that close every descriptor crawl, a tiny one breaks servers (SBX-77).
-/// What the kernel refuses stays as it is: raising hard limits may be forbidden even to root.
+/// A soft limit of millions makes old programs that close every descriptor crawl, a tiny one breaks servers
+/// (SBX-77). What the kernel refuses stays as it is: raising hard limits may be forbidden even to root.
 void set_limits() {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -43,7 +43,7 @@ void set_limits() {
   }
   rlimit core{};
   if (::getrlimit(RLIMIT_CORE, &core) == 0) {
-    core.rlim_cur = 0;   // a core file would land in the layer
+    core.rlim_cur = 0;  // a core file would land in the layer
     ::setrlimit(RLIMIT_CORE, &core);
   }
 }
@@ -73,8 +73,8 @@ void set_up_session(const Launch& launch) {
   const char* hostname = launch.string(launch.request->hostname);
   if (::sethostname(hostname, std::strlen(hostname)) != 0) give_up(launch, Stage::hostname, hostname);
   if (launch.request->new_network != 0) bring_loopback_up(launch);
-  // Without a keyring of its own the command could read the keys of whoever started the builder. Not every kernel
-  // has keys (SBX-78).
+  // Without a keyring of its own the command could read the keys of whoever started the builder. Not every
+  // kernel has keys (SBX-78).
   ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
   if (::setsid() < 0 && ::getsid(0) != ::getpid()) give_up(launch, Stage::session, "");
   set_limits();
@@ -105,17 +105,20 @@ void become_user(const Launch& launch) {
   const std::uint64_t mask = request.capabilities & permitted_capabilities(launch);
   for (unsigned capability = 0; capability < 64; ++capability) {
     const int held = ::prctl(PR_CAPBSET_READ, capability);
-    if (held < 0) break;   // beyond the last one this kernel knows
+    if (held < 0) break;  // beyond the last one this kernel knows
     if (held == 1 && (mask >> capability & 1u) == 0 && ::prctl(PR_CAPBSET_DROP, capability) != 0)
       give_up(launch, Stage::capabilities, "");
   }
   ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   ::prctl(PR_SET_KEEPCAPS, 1);
   // The raw calls: the library's own would signal threads that do not exist.
-  if (::syscall(SYS_setgroups, static_cast<std::size_t>(request.groups.count), launch.array<gid_t>(request.groups)) != 0)
+  if (::syscall(SYS_setgroups, static_cast<std::size_t>(request.groups.count),
+                launch.array<gid_t>(request.groups)) != 0)
     give_up(launch, Stage::identity, "supplementary groups");
-  if (::syscall(SYS_setresgid, request.gid, request.gid, request.gid) != 0) give_up(launch, Stage::identity, "group");
-  if (::syscall(SYS_setresuid, request.uid, request.uid, request.uid) != 0) give_up(launch, Stage::identity, "user");
+  if (::syscall(SYS_setresgid, request.gid, request.gid, request.gid) != 0)
+    give_up(launch, Stage::identity, "group");
+  if (::syscall(SYS_setresuid, request.uid, request.uid, request.uid) != 0)
+    give_up(launch, Stage::identity, "user");
   set_capabilities(launch, request.uid == 0 ? mask : 0);
   ::prctl(PR_SET_KEEPCAPS, 0);
 }

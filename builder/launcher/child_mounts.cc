@@ -38,13 +38,14 @@ int add_attributes(int mount, unsigned attributes, bool recursive = false) {
 }
 
 int clone_of(int dir, const char* path, bool recursive = false) {
-  return ::open_tree(dir, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW |
-                                (*path == '\0' ? AT_EMPTY_PATH : 0) | (recursive ? AT_RECURSIVE : 0));
+  return ::open_tree(dir, path,
+                     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW |
+                         (*path == '\0' ? AT_EMPTY_PATH : 0) | (recursive ? AT_RECURSIVE : 0));
 }
 
 struct Option {
   const char* key;
-  const char* value;   ///< nullptr: a flag
+  const char* value;  ///< nullptr: a flag
   bool optional = false;
 };
 
@@ -69,14 +70,16 @@ int new_mount(const char* type, const Option* options, int option_count, unsigne
 
 /// /proc, /sys and /dev are never reached through a link of the image (SBX-41).
 int open_system_dir(const Launch& launch, int root, const char* name, Stage stage) {
-  const int fd = open_in(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+  const int fd =
+      open_in(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
   if (fd < 0) give_up(launch, stage, name);
   return fd;
 }
 
 int attach_proc(const Launch& launch, int root) {
   const int proc = new_mount("proc", nullptr, 0, kSafe);
-  if (proc < 0 || attach(proc, open_system_dir(launch, root, "proc", Stage::proc)) != 0) give_up(launch, Stage::proc, "/proc");
+  if (proc < 0 || attach(proc, open_system_dir(launch, root, "proc", Stage::proc)) != 0)
+    give_up(launch, Stage::proc, "/proc");
   return proc;
 }
 
@@ -84,13 +87,14 @@ void attach_cgroup(int sys) {
   const int target = open_in(sys, "fs/cgroup", O_PATH | O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
   if (target < 0) return;
   const int cgroup = new_mount("cgroup2", nullptr, 0, kSafe | MOUNT_ATTR_RDONLY);
-  if (cgroup >= 0) attach(cgroup, target);   // without version 2 there is none in the sandbox (SBX-50)
+  if (cgroup >= 0) attach(cgroup, target);  // without version 2 there is none in the sandbox (SBX-50)
 }
 
-/// sysfs shows a network namespace and may be mounted only by its owner; elsewhere the builder's own is shown, but
-/// then as it is, with everything below.
+/// sysfs shows a network namespace and may be mounted only by its owner; elsewhere the builder's own is
+/// shown, but then as it is, with everything below.
 int attach_sys(const Launch& launch, int root) {
-  const unsigned attributes = kSafe | (launch.request->insecure != 0 ? 0u : static_cast<unsigned>(MOUNT_ATTR_RDONLY));
+  const unsigned attributes =
+      kSafe | (launch.request->insecure != 0 ? 0u : static_cast<unsigned>(MOUNT_ATTR_RDONLY));
   int sys = new_mount("sysfs", nullptr, 0, attributes);
   const bool own = sys >= 0;
   if (!own) {
@@ -108,7 +112,8 @@ void bind_device(const Launch& launch, int dev, const char* name, int mount) {
   if (target < 0 || attach(mount, target) != 0) give_up(launch, Stage::device, name);
 }
 
-void attach_below_dev(const Launch& launch, int dev, const char* name, int mount, Stage stage, bool optional = false) {
+void attach_below_dev(const Launch& launch, int dev, const char* name, int mount, Stage stage,
+                      bool optional = false) {
   if (mount < 0 && optional) return;
   if (mount < 0 || ::mkdirat(dev, name, 0755) != 0) give_up(launch, stage, name);
   const int target = ::openat(dev, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -119,11 +124,14 @@ void attach_below_dev(const Launch& launch, int dev, const char* name, int mount
 void attach_dev(const Launch& launch, int root) {
   const Option dev_options[] = {{"mode", "755"}, {"size", "64m"}};
   const int dev = new_mount("tmpfs", dev_options, 2, MOUNT_ATTR_NOSUID | launch.request->root_attributes);
-  if (dev < 0 || attach(dev, open_system_dir(launch, root, "dev", Stage::dev)) != 0) give_up(launch, Stage::dev, "/dev");
+  if (dev < 0 || attach(dev, open_system_dir(launch, root, "dev", Stage::dev)) != 0)
+    give_up(launch, Stage::dev, "/dev");
 
-  const Option pts_options[] = {{"mode", "620"}, {"ptmxmode", "666"}, {"newinstance", nullptr, true}, {"gid", "5"}};
+  const Option pts_options[] = {
+      {"mode", "620"}, {"ptmxmode", "666"}, {"newinstance", nullptr, true}, {"gid", "5"}};
   const int pts_count = launch.request->tty_gid == kNone ? 3 : 4;
-  attach_below_dev(launch, dev, "pts", new_mount("devpts", pts_options, pts_count, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
+  attach_below_dev(launch, dev, "pts",
+                   new_mount("devpts", pts_options, pts_count, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
                    Stage::dev_pts);
   char size[24];
   std::snprintf(size, sizeof size, "%llu", static_cast<unsigned long long>(launch.request->shm_size));
@@ -131,17 +139,24 @@ void attach_dev(const Launch& launch, int root) {
   attach_below_dev(launch, dev, "shm", new_mount("tmpfs", shm_options, 2, kSafe), Stage::dev_shm);
   attach_below_dev(launch, dev, "mqueue", new_mount("mqueue", nullptr, 0, kSafe), Stage::dev, true);
 
-  const struct { const char* name; int fd; } devices[] = {{"null", fd_null}, {"zero", fd_zero}, {"full", fd_full},
-      {"random", fd_random}, {"urandom", fd_urandom}, {"tty", fd_tty}};
+  const struct {
+    const char* name;
+    int fd;
+  } devices[] = {{"null", fd_null},     {"zero", fd_zero},       {"full", fd_full},
+                 {"random", fd_random}, {"urandom", fd_urandom}, {"tty", fd_tty}};
   for (const auto& device : devices) bind_device(launch, dev, device.name, launch.fds[device.fd]);
 
-  const char* const links[][2] = {{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
-                                  {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"}};
+  const char* const links[][2] = {{"fd", "/proc/self/fd"},
+                                  {"stdin", "/proc/self/fd/0"},
+                                  {"stdout", "/proc/self/fd/1"},
+                                  {"stderr", "/proc/self/fd/2"},
+                                  {"ptmx", "pts/ptmx"}};
   for (const auto& link : links)
     if (::symlinkat(link[1], dev, link[0]) != 0) give_up(launch, Stage::dev, link[0]);
 }
 
-/// Makes what is missing of a target. Targets in the image exist already: this is for those inside other mounts.
+/// Makes what is missing of a target. Targets in the image exist already: this is for those inside other
+/// mounts.
 int create_target(const Launch& launch, int root, const char* target, bool is_file) {
   char prefix[4096];
   const std::size_t length = std::strlen(target);
@@ -159,8 +174,10 @@ int create_target(const Launch& launch, int root, const char* target, bool is_fi
     int next = open_in(root, prefix, O_PATH | (last ? 0 : O_DIRECTORY), kInRoot);
     if (next < 0 && errno == ENOENT) {
       const char* name = prefix + start;
-      const int made = last && is_file ? ::mknodat(parent, name, S_IFREG | 0644, 0) : ::mkdirat(parent, name, 0755);
-      if (made == 0 || errno == EEXIST) next = open_in(root, prefix, O_PATH | (last ? 0 : O_DIRECTORY), kInRoot);
+      const int made =
+          last && is_file ? ::mknodat(parent, name, S_IFREG | 0644, 0) : ::mkdirat(parent, name, 0755);
+      if (made == 0 || errno == EEXIST)
+        next = open_in(root, prefix, O_PATH | (last ? 0 : O_DIRECTORY), kInRoot);
     }
     if (next < 0) give_up(launch, Stage::mount_target, target);
     ::close(parent);
@@ -174,7 +191,8 @@ int mount_source(const Launch& launch, const LaunchMount& mount, int scratch) {
   if (mount.fd == kNone) return clone_of(launch.fds[fd_context], launch.string(mount.source));
   const int whole = launch.fds[mount.fd];
   if (mount.inner == kNone) return whole;
-  // Parts can be taken of attached mounts only (before 6.15); what is put over the old /proc goes with the old root.
+  // Parts can be taken of attached mounts only (before 6.15); what is put over the old /proc goes with the
+  // old root.
   if (attach(whole, scratch) != 0) return -1;
   return clone_of(whole, launch.string(mount.inner));
 }
@@ -182,7 +200,8 @@ int mount_source(const Launch& launch, const LaunchMount& mount, int scratch) {
 void attach_mount(const Launch& launch, const LaunchMount& mount, int root, int scratch) {
   const char* target = launch.string(mount.target);
   const int source = mount_source(launch, mount, scratch);
-  if (source < 0 || add_attributes(source, mount.attributes, true) != 0) give_up(launch, Stage::mount, target);
+  if (source < 0 || add_attributes(source, mount.attributes, true) != 0)
+    give_up(launch, Stage::mount, target);
   int place = open_in(root, target, O_PATH | (mount.on_link != 0 ? O_NOFOLLOW : 0), kInRoot);
   if (place < 0 && errno == ENOENT) place = create_target(launch, root, target, mount.is_file != 0);
   if (place < 0) give_up(launch, Stage::mount_target, target);
@@ -202,8 +221,8 @@ void make_read_only(const Launch& launch, int proc) {
   }
 }
 
-/// Covers `path`, a file by the host's null device, a directory by an empty one; all share one tmpfs (SBX-51).
-/// False when there is nothing to cover.
+/// Covers `path`, a file by the host's null device, a directory by an empty one; all share one tmpfs
+/// (SBX-51). False when there is nothing to cover.
 bool mask(const Launch& launch, int fs, const char* path, int empty_dir) {
   const int target = open_in(fs, path, O_PATH, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
   if (target < 0 && (errno == ENOENT || errno == ENOTDIR)) return false;
@@ -220,8 +239,8 @@ void mask_paths(const Launch& launch, int proc, int sys, int scratch) {
   const Option options[] = {{"nr_blocks", "1"}, {"nr_inodes", "1"}, {"mode", "555"}};
   const int empty = new_mount("tmpfs", options, 3, kSafe | MOUNT_ATTR_RDONLY);
   if (empty < 0 || attach(empty, scratch) != 0) give_up(launch, Stage::mask_paths, "");
-  for (const char* path : {"acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi",
-                           "timer_list", "timer_stats"})
+  for (const char* path : {"acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug",
+                           "scsi", "timer_list", "timer_stats"})
     mask(launch, proc, path, empty);
   for (const char* path : {"firmware", "devices/virtual/powercap"}) mask(launch, sys, path, empty);
   for (unsigned cpu = 0;; ++cpu) {
@@ -247,7 +266,8 @@ void change_root(const Launch& launch, int root) {
 
 void enter_root(const Launch& launch) {
   // First of all, or what follows could spread to the host.
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) give_up(launch, Stage::propagation, "/");
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    give_up(launch, Stage::propagation, "/");
   const int old_dev = ::open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (old_dev < 0 || attach(launch.fds[fd_root], old_dev) != 0) give_up(launch, Stage::attach_root, "/");
   const int root = launch.fds[fd_root];
@@ -255,7 +275,8 @@ void enter_root(const Launch& launch) {
   const int proc = attach_proc(launch, root);
   const int sys = attach_sys(launch, root);
   attach_dev(launch, root);
-  // The old /proc was needed up to here: in a user namespace a new one may only be mounted while it is in full view.
+  // The old /proc was needed up to here: in a user namespace a new one may only be mounted while it is in
+  // full view.
   const int scratch = ::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (scratch < 0 || attach(launch.fds[fd_context], scratch) != 0) give_up(launch, Stage::context, "");
   if (launch.request->insecure == 0) {
@@ -263,7 +284,8 @@ void enter_root(const Launch& launch) {
     mask_paths(launch, proc, sys, scratch);
   }
   const auto* mounts = launch.array<LaunchMount>(launch.request->mounts);
-  for (std::uint32_t i = 0; i < launch.request->mounts.count; ++i) attach_mount(launch, mounts[i], root, scratch);
+  for (std::uint32_t i = 0; i < launch.request->mounts.count; ++i)
+    attach_mount(launch, mounts[i], root, scratch);
   change_root(launch, root);
 }
 

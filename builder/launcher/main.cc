@@ -1,6 +1,6 @@
-// The launcher: parent of every RUN process (SBX-12). Static, single-threaded, without heap, started from a sealed
-// memfd, so that nothing inside a sandbox can reach the memory or the file of the builder (SBX-13). It leaves no
-// trace of its own: whatever it cannot do it tells the builder.
+// The launcher: parent of every RUN process (SBX-12). Static, single-threaded, without heap, started from a
+// sealed memfd, so that nothing inside a sandbox can reach the memory or the file of the builder (SBX-13). It
+// leaves no trace of its own: whatever it cannot do it tells the builder.
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <poll.h>
@@ -53,7 +53,8 @@ bool receive(Launch& launch, bool& closed) {
   header.msg_controllen = sizeof control;
   const ssize_t got = ::recvmsg(kControlFd, &header, MSG_CMSG_CLOEXEC);
   if (got == 0) closed = true;
-  for (cmsghdr* part_of = CMSG_FIRSTHDR(&header); got > 0 && part_of != nullptr; part_of = CMSG_NXTHDR(&header, part_of)) {
+  for (cmsghdr* part_of = CMSG_FIRSTHDR(&header); got > 0 && part_of != nullptr;
+       part_of = CMSG_NXTHDR(&header, part_of)) {
     if (part_of->cmsg_level != SOL_SOCKET || part_of->cmsg_type != SCM_RIGHTS) continue;
     const std::size_t bytes = part_of->cmsg_len - CMSG_LEN(0);
     launch.fd_count = static_cast<int>(bytes / sizeof(int));
@@ -65,7 +66,8 @@ bool receive(Launch& launch, bool& closed) {
 
 bool map_request(Launch& launch) {
   struct stat info {};
-  if (::fstat(launch.fds[fd_request], &info) != 0 || info.st_size < static_cast<off_t>(sizeof(LaunchRequest))) return false;
+  if (::fstat(launch.fds[fd_request], &info) != 0 || info.st_size < static_cast<off_t>(sizeof(LaunchRequest)))
+    return false;
   launch.size = static_cast<std::uint64_t>(info.st_size);
   void* mapped = ::mmap(nullptr, launch.size, PROT_READ, MAP_PRIVATE, launch.fds[fd_request], 0);
   if (mapped == MAP_FAILED) return false;
@@ -77,7 +79,8 @@ bool map_request(Launch& launch) {
 
 pid_t clone_child(const Launch& launch, int& pidfd) {
   clone_args args{};
-  args.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+  args.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_PIDFD |
+               CLONE_CLEAR_SIGHAND;
   if (launch.request->new_network != 0) args.flags |= CLONE_NEWNET;
   args.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
   args.exit_signal = SIGCHLD;
@@ -114,8 +117,10 @@ void launch_one(Launch& launch) {
   int pidfd = -1;
   pid_t pid = -1;
   int error_number = 0;
-  if (!map_request(launch)) error_number = EPROTO;
-  else if (g_child_count == kMaxChildren) error_number = EAGAIN;
+  if (!map_request(launch))
+    error_number = EPROTO;
+  else if (g_child_count == kMaxChildren)
+    error_number = EAGAIN;
   else {
     pid = clone_child(launch, pidfd);
     if (pid == 0) run_child(launch, g_self);
@@ -135,10 +140,13 @@ void collect(int index) {
   rusage usage{};
   if (::wait4(child.pid, &status, 0, &usage) != child.pid) return;
   Ended ended;
-  if (WIFSIGNALED(status)) ended.signal = WTERMSIG(status);
-  else ended.exit_code = WEXITSTATUS(status);
+  if (WIFSIGNALED(status))
+    ended.signal = WTERMSIG(status);
+  else
+    ended.exit_code = WEXITSTATUS(status);
   const auto nanoseconds = [](const timeval& time) {
-    return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(time.tv_usec) * 1000u;
+    return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000u +
+           static_cast<std::uint64_t>(time.tv_usec) * 1000u;
   };
   ended.cpu_nanoseconds = nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
   ended.peak_memory_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024u;
@@ -164,14 +172,17 @@ int main() {
     for (int i = 0; i < g_child_count; ++i) waits[i + 1] = {g_children[i].pidfd, POLLIN, 0};
     const int watched = g_child_count;
     if (::poll(waits, static_cast<nfds_t>(watched) + 1, -1) < 0) continue;
-    for (int i = watched; i > 0; --i)   // from the end: collect() moves the last one into the gap
+    for (int i = watched; i > 0; --i)  // from the end: collect() moves the last one into the gap
       if (waits[i].revents != 0) collect(i - 1);
     if (waits[0].revents == 0) continue;
     static Launch launch;
     launch = Launch{};
     bool closed = false;
-    if (receive(launch, closed)) launch_one(launch);
-    else if (closed) return 0;   // the builder is gone: the children follow by their parent-death signal (SBX-86)
-    else for (int i = 0; i < launch.fd_count; ++i) ::close(launch.fds[i]);
+    if (receive(launch, closed))
+      launch_one(launch);
+    else if (closed)
+      return 0;  // the builder is gone: the children follow by their parent-death signal (SBX-86)
+    else
+      for (int i = 0; i < launch.fd_count; ++i) ::close(launch.fds[i]);
   }
 }

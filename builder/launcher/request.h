@@ -6,10 +6,11 @@
 
 namespace imgbuild::launch {
 
-/// A launch as the launcher received it: the mapped request and the descriptors that came with it. The parent is
-/// trusted, but offsets are checked all the same when the request arrives. No ownership: the process forks or exits.
+/// A launch as the launcher received it: the mapped request and the descriptors that came with it. The parent
+/// is trusted, but offsets are checked all the same when the request arrives. No ownership: the process forks
+/// or exits.
 struct Launch {
-  const char* bytes = nullptr;          ///< the mapped memfd
+  const char* bytes = nullptr;  ///< the mapped memfd
   std::uint64_t size = 0;
   const LaunchRequest* request = nullptr;
   int fds[kMaxFds] = {};

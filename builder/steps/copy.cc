@@ -14,15 +14,18 @@ namespace imgbuild::builder {
 
 namespace {
 
-/// Sources that live in one tree, applied together. A COPY has one part; an ADD has one for each remote source.
+/// Sources that live in one tree, applied together. A COPY has one part; an ADD has one for each remote
+/// source.
 struct CopyPart {
   CopyRequest request;
   std::shared_ptr<SourceTree> tree;
   std::unique_ptr<CopySelection> selection;
-  std::string remote_key;   ///< what names a remote source in the key, when there is one
+  std::string remote_key;  ///< what names a remote source in the key, when there is one
 };
 
-bool is_http(const std::string& source) { return source.starts_with("http://") || source.starts_with("https://"); }
+bool is_http(const std::string& source) {
+  return source.starts_with("http://") || source.starts_with("https://");
+}
 
 CopyRequest request_without_sources(const StepContext& context, const CopyOp& op) {
   CopyRequest request;
@@ -36,7 +39,8 @@ CopyRequest request_without_sources(const StepContext& context, const CopyOp& op
   return request;
 }
 
-CopyPart remote_part(const StepContext& context, const CopyOp& op, const std::string& source, std::stop_token stop) {
+CopyPart remote_part(const StepContext& context, const CopyOp& op, const std::string& source,
+                     std::stop_token stop) {
   CopyPart part;
   part.request = request_without_sources(context, op);
   RemoteRequest remote{.source = source,
@@ -102,8 +106,10 @@ void merge(std::vector<oci::PendingEntry>& all, std::vector<oci::PendingEntry> m
   for (std::size_t i = 0; i < all.size(); ++i) at[all[i].entry.path] = i;
   for (auto& pending : more) {
     const auto known = at.find(pending.entry.path);
-    if (known == at.end()) all.push_back(std::move(pending));
-    else all[known->second] = std::move(pending);
+    if (known == at.end())
+      all.push_back(std::move(pending));
+    else
+      all[known->second] = std::move(pending);
   }
   all = oci::order_entries(std::move(all));
 }
@@ -134,8 +140,8 @@ StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_tok
   if (stop.stop_requested()) throw Cancelled();
   if (!op.link) return store_layer(context, key, plan_parts(context, op, parts), false);
 
-  // COPY --link depends on its sources only: the layer is found again under a key without the parent (COPY-71),
-  // and the step counts as executed because what is below changed.
+  // COPY --link depends on its sources only: the layer is found again under a key without the parent
+  // (COPY-71), and the step counts as executed because what is below changed.
   const cache::CacheKey link_key = copy_key(context, op, parts, std::nullopt);
   StepOutcome outcome;
   if (const auto record = find_hit(context, link_key, true)) {

@@ -11,7 +11,7 @@ namespace imgbuild::builder {
 
 namespace {
 
-constexpr std::size_t kTailSize = 8 * 1024;   ///< output kept for the error message
+constexpr std::size_t kTailSize = 8 * 1024;  ///< output kept for the error message
 
 /// The last bytes of a stream, from the start of a line where that is possible.
 class OutputTail {
@@ -38,7 +38,8 @@ cache::CacheKey run_key(const StepContext& context, const RunOp& op, RunMounts& 
   for (const auto& [name, address] : context.request.extra_hosts) builder.add("host", name);
   builder.add("network", op.network).add("security", op.security);
   builder.add("shm size", cat(context.request.shm_size_bytes));
-  for (const auto& limit : context.request.ulimits) builder.add("ulimit", cat(limit.name, "=", limit.soft, ":", limit.hard));
+  for (const auto& limit : context.request.ulimits)
+    builder.add("ulimit", cat(limit.name, "=", limit.soft, ":", limit.hard));
   if (op.script) builder.add("script", op.script->second);
   for (const auto& device : op.devices) builder.add("device", device);
   mounts.add_to_key(builder);
@@ -54,9 +55,12 @@ bool has_variable(const std::vector<std::string>& env, std::string_view name) {
 /// `env` with `entry` in place of an earlier one of the same name, or at the end.
 void set_variable(std::vector<std::string>& env, const std::string& entry) {
   const std::string prefix = entry.substr(0, entry.find('=') + 1);
-  const auto known = std::find_if(env.begin(), env.end(), [&](const auto& e) { return e.starts_with(prefix); });
-  if (known == env.end()) env.push_back(entry);
-  else *known = entry;
+  const auto known =
+      std::find_if(env.begin(), env.end(), [&](const auto& e) { return e.starts_with(prefix); });
+  if (known == env.end())
+    env.push_back(entry);
+  else
+    *known = entry;
 }
 
 SandboxSpec make_spec(const StepContext& context, const RunOp& op, const UserIds& user, RunMounts& mounts) {
@@ -97,8 +101,9 @@ std::string command_text(const RunOp& op) { return join(op.argv, " "); }
 
 void require_success(const RunOp& op, const SandboxResult& result, std::string tail) {
   if (result.exit_code == 0) return;
-  StepFailed error(cat("process \"", printable(command_text(op)), "\" did not complete successfully: exit code: ",
-                       result.exit_code, result.out_of_memory ? " (killed: out of memory)" : "",
+  StepFailed error(cat("process \"", printable(command_text(op)),
+                       "\" did not complete successfully: exit code: ", result.exit_code,
+                       result.out_of_memory ? " (killed: out of memory)" : "",
                        result.timed_out ? " (stopped: its time was over)" : ""),
                    result.exit_code, std::move(tail));
   if (result.exit_code == 127) error.add_note("127 means: the command was not found in the image");

@@ -17,11 +17,16 @@ using Type = MountOptions::Type;
 
 std::string_view type_name(Type type) {
   switch (type) {
-    case Type::bind: return "bind";
-    case Type::cache: return "cache";
-    case Type::tmpfs: return "tmpfs";
-    case Type::secret: return "secret";
-    case Type::ssh: return "ssh";
+    case Type::bind:
+      return "bind";
+    case Type::cache:
+      return "cache";
+    case Type::tmpfs:
+      return "tmpfs";
+    case Type::secret:
+      return "secret";
+    case Type::ssh:
+      return "ssh";
   }
   return "";
 }
@@ -48,12 +53,14 @@ void RunMounts::add_to_key(cache::CacheKeyBuilder& key) {
     std::string text = cat(type_name(options.type), " ", mount.target, options.read_only ? " ro" : " rw");
     if (options.type == Type::tmpfs) text += cat(" size=", options.size_bytes);
     if (options.type == Type::secret || options.type == Type::ssh) {
-      text += cat(" id=", options.effective_id(), " mode=", options.mode.value_or(0), " uid=", options.uid.value_or(0),
-                  " gid=", options.gid.value_or(0), options.required ? " required" : "", " env=",
-                  options.env.value_or(""));
+      text += cat(" id=", options.effective_id(), " mode=", options.mode.value_or(0),
+                  " uid=", options.uid.value_or(0), " gid=", options.gid.value_or(0),
+                  options.required ? " required" : "", " env=", options.env.value_or(""));
     }
-    // A cache that is written without an id and without a sharing mode keeps its full name in the key (CAC-14).
-    if (options.type == Type::cache && options.effective_id() == mount.target && !options.sharing) text += cat(" id=", options.effective_id());
+    // A cache that is written without an id and without a sharing mode keeps its full name in the key
+    // (CAC-14).
+    if (options.type == Type::cache && options.effective_id() == mount.target && !options.sharing)
+      text += cat(" id=", options.effective_id());
     if (options.type == Type::bind) {
       const auto tree = context_.origins.tree(mount.from);
       text += cat(" content=", subtree_digest(*tree, find_source(*tree, options).path).str());
@@ -66,11 +73,21 @@ void RunMounts::open(std::stop_token stop) {
   std::size_t ssh_number = 0;
   for (const PlannedMount& mount : op_.mounts) {
     switch (mount.options.type) {
-      case Type::bind: open_bind(mount); break;
-      case Type::cache: open_cache(mount, stop); break;
-      case Type::tmpfs: open_tmpfs(mount); break;
-      case Type::secret: open_secret(mount); break;
-      case Type::ssh: open_ssh(mount, ssh_number++); break;
+      case Type::bind:
+        open_bind(mount);
+        break;
+      case Type::cache:
+        open_cache(mount, stop);
+        break;
+      case Type::tmpfs:
+        open_tmpfs(mount);
+        break;
+      case Type::secret:
+        open_secret(mount);
+        break;
+      case Type::ssh:
+        open_ssh(mount, ssh_number++);
+        break;
     }
   }
 }
@@ -97,7 +114,7 @@ void RunMounts::open_bind(const PlannedMount& mount) {
   const bool directory = source.node->attributes.type == oci::FileType::directory;
   descriptors_.push_back(open_at(copy, directory ? "." : last_component(source.path), O_PATH));
   out.source_fd = descriptors_.back().get();
-  out.kind = SandboxMount::Kind::bind;   // writes go to the private copy and are thrown away with it (MNT-27)
+  out.kind = SandboxMount::Kind::bind;  // writes go to the private copy and are thrown away with it (MNT-27)
   mounts_.push_back(std::move(out));
 }
 
@@ -145,7 +162,7 @@ void RunMounts::open_secret(const PlannedMount& mount) {
     return;
   }
   if (options.env) env_.push_back(cat(*options.env, "=", value->second));
-  if (mount.target.empty()) return;   // env= without a target makes no file (MNT-44)
+  if (mount.target.empty()) return;  // env= without a target makes no file (MNT-44)
   mounts_.push_back({.kind = SandboxMount::Kind::file,
                      .target = mount.target,
                      .content = value->second,

@@ -13,18 +13,18 @@
 
 namespace imgbuild::builder {
 
-/// The mounts of one RUN, evaluated and opened. Owns what the sandbox only borrows: descriptors, locks, temporary
-/// copies of context files. Lives until the command has ended.
+/// The mounts of one RUN, evaluated and opened. Owns what the sandbox only borrows: descriptors, locks,
+/// temporary copies of context files. Lives until the command has ended.
 class RunMounts {
  public:
   RunMounts(const StepContext& context, const RunOp& op);
 
-  /// Adds what the mounts contribute to the step's key: targets, types, flags, and the content of bind sources; never
-  /// secret values, cache ids or source paths (CAC-14, CAC-15).
+  /// Adds what the mounts contribute to the step's key: targets, types, flags, and the content of bind
+  /// sources; never secret values, cache ids or source paths (CAC-14, CAC-15).
   void add_to_key(cache::CacheKeyBuilder& key);
 
-  /// Opens everything. Waits for cache locks; throws Cancelled when stopped, Error for a required secret that was not
-  /// given or a source that does not exist.
+  /// Opens everything. Waits for cache locks; throws Cancelled when stopped, Error for a required secret that
+  /// was not given or a source that does not exist.
   void open(std::stop_token stop);
 
   std::vector<SandboxMount> take_mounts() { return std::move(mounts_); }

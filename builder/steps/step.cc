@@ -18,9 +18,9 @@ std::string step_slot(const StepContext& context) {
 
 namespace {
 
-/// Where the record of a layer whose times were clamped to `epoch` lies. Keys of steps do not hold the epoch, so that
-/// setting one does not run everything again (cases CK-77, CK-78); layers clamped to another epoch must not be met, or a
-/// warm build would differ from a cold one (REP-6).
+/// Where the record of a layer whose times were clamped to `epoch` lies. Keys of steps do not hold the epoch,
+/// so that setting one does not run everything again (cases CK-77, CK-78); layers clamped to another epoch
+/// must not be met, or a warm build would differ from a cold one (REP-6).
 Digest record_key(const cache::CacheKey& key, const std::optional<std::int64_t>& epoch) {
   return epoch ? sha256(cat("clamped layer\n", key.digest().str(), "\n", *epoch)) : key.digest();
 }
@@ -47,7 +47,8 @@ void explain_miss(const StepContext& context, const cache::CacheKey& key) {
 
 }  // namespace
 
-std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key, bool independent) {
+std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key,
+                                           bool independent) {
   if (context.use_cache && !context.before.forced) {
     for (const Digest& place : {record_key(key, context.epoch), key.digest()}) {
       auto record = context.host.cache.find_record(place);
@@ -59,11 +60,13 @@ std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cac
   return std::nullopt;
 }
 
-StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key, const cache::CacheRecord& record) {
+StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key,
+                           const cache::CacheRecord& record) {
   return {context.before.with(record.layer, key.digest(), false), record.created, StepFinished::How::cached};
 }
 
-void put_record(const StepContext& context, const cache::CacheKey& key, const StepOutcome& outcome, bool independent) {
+void put_record(const StepContext& context, const cache::CacheKey& key, const StepOutcome& outcome,
+                bool independent) {
   cache::CacheRecord record{.key = record_key(key, context.epoch),
                             .layer = outcome.after.layers.back(),
                             .parent_chain = std::nullopt,
@@ -75,9 +78,9 @@ void put_record(const StepContext& context, const cache::CacheKey& key, const St
   context.host.cache.put_record(record);
 }
 
-StepOutcome store_layer(const StepContext& context, const cache::CacheKey& key,
-                        const std::vector<oci::PendingEntry>& entries, bool independent,
-                        const std::function<void(const oci::LayerBlob&, const oci::ChainId&)>& before_record) {
+StepOutcome store_layer(
+    const StepContext& context, const cache::CacheKey& key, const std::vector<oci::PendingEntry>& entries,
+    bool independent, const std::function<void(const oci::LayerBlob&, const oci::ChainId&)>& before_record) {
   oci::WriteLayerOptions options;
   options.tar.clamp_mtime = context.epoch;
   // So that COPY --from of this layer's files needs no second look at their bytes (CAC-26).

@@ -32,13 +32,13 @@ struct StepContext {
   const PlanStep& step;
   StepId id = 0;
   const Snapshot& before;
-  bool use_cache = true;                          ///< false: --no-cache for this stage
-  std::optional<std::int64_t> epoch;              ///< SOURCE_DATE_EPOCH
+  bool use_cache = true;              ///< false: --no-cache for this stage
+  std::optional<std::int64_t> epoch;  ///< SOURCE_DATE_EPOCH
 };
 
 struct StepOutcome {
   Snapshot after;
-  Timestamp created;                              ///< for the history entry
+  Timestamp created;  ///< for the history entry
   StepFinished::How how = StepFinished::How::ran;
 };
 
@@ -49,19 +49,23 @@ Timestamp step_time(const StepContext& context);
 std::string step_name(const StepContext& context);
 std::string step_slot(const StepContext& context);
 
-/// The record `key` led to, if it can be used on top of `context.before`: same layers below (unless `independent`, for
-/// COPY --link), layer still stored, caching not switched off and nothing below forced.
-std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key, bool independent);
-StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key, const cache::CacheRecord& record);
+/// The record `key` led to, if it can be used on top of `context.before`: same layers below (unless
+/// `independent`, for COPY --link), layer still stored, caching not switched off and nothing below forced.
+std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key,
+                                           bool independent);
+StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key,
+                           const cache::CacheRecord& record);
 
 /// Records what `key` led to.
-void put_record(const StepContext& context, const cache::CacheKey& key, const StepOutcome& outcome, bool independent);
+void put_record(const StepContext& context, const cache::CacheKey& key, const StepOutcome& outcome,
+                bool independent);
 
-/// Writes `entries` as the layer of this step and its record. The record is written last. `before_record` runs between
-/// the two with the written layer (a RUN commits its snapshot there).
-StepOutcome store_layer(const StepContext& context, const cache::CacheKey& key,
-                        const std::vector<oci::PendingEntry>& entries, bool independent,
-                        const std::function<void(const oci::LayerBlob&, const oci::ChainId&)>& before_record = {});
+/// Writes `entries` as the layer of this step and its record. The record is written last. `before_record`
+/// runs between the two with the written layer (a RUN commits its snapshot there).
+StepOutcome store_layer(
+    const StepContext& context, const cache::CacheKey& key, const std::vector<oci::PendingEntry>& entries,
+    bool independent,
+    const std::function<void(const oci::LayerBlob&, const oci::ChainId&)>& before_record = {});
 
 StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_token stop);
 StepOutcome run_workdir(const StepContext& context, const WorkdirOp& op, std::stop_token stop);

@@ -1,3 +1,5 @@
+#include "builder/build.h"
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -8,7 +10,6 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
-#include "builder/build.h"
 #include "cli/build_report.h"
 #include "cli/checks.h"
 #include "cli/commands/commands.h"
@@ -27,7 +28,8 @@ ProgressMode progress_mode(const BuildOptions& options) {
   if (options.progress == "auto" || options.progress == "plain") return ProgressMode::plain;
   if (options.progress == "json" || options.progress == "rawjson") return ProgressMode::json;
   if (options.progress == "quiet") return ProgressMode::quiet;
-  throw Error(cat("--progress is auto, plain, json or quiet, not \"", printable(options.progress), "\""), ExitCode::usage);
+  throw Error(cat("--progress is auto, plain, json or quiet, not \"", printable(options.progress), "\""),
+              ExitCode::usage);
 }
 
 /// Standard input, kept in a file, when the context or the Dockerfile is `-`.
@@ -56,7 +58,8 @@ void write_text(const std::string& path, const std::string& text) {
   write_all(file.get(), text, path);
 }
 
-void report(const BuildOptions& options, const builder::BuildRequest& request, const builder::BuildResult& result) {
+void report(const BuildOptions& options, const builder::BuildRequest& request,
+            const builder::BuildResult& result) {
   if (!options.iid_file.empty()) {
     write_text(options.iid_file, result.image ? result.config_digest.str() : std::string());
   }
@@ -76,7 +79,7 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
   const std::string call = options.check ? "check" : options.call;
   if (call != "build") return run_call(call, options, context);
 
-  const TierChoice tier = enter_best_tier();   // before any thread exists
+  const TierChoice tier = enter_best_tier();  // before any thread exists
   SignalWatcher signals;
   const StandardInput input(options, context.environment);
   builder::BuildRequest request = make_request(options, context.environment);
@@ -88,37 +91,58 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
                         .threads = 0,
                         .stdout_fd = STDOUT_FILENO},
                        context.environment);
-  const auto events = make_renderer(progress_mode(options), STDERR_FILENO, ::isatty(STDERR_FILENO) == 1, options.debug);
+  const auto events =
+      make_renderer(progress_mode(options), STDERR_FILENO, ::isatty(STDERR_FILENO) == 1, options.debug);
   const auto result = builder::build(request, session.host(), *events, signals.token());
   report(options, request, result);
   return 0;
 }
 
 void add_options(CLI::App& command, BuildOptions& o) {
-  command.add_option("CONTEXT", o.context, "Directory, git reference, URL, or - for standard input")->capture_default_str();
-  command.add_option("-f,--file", o.dockerfile, "Dockerfile (default: CONTEXT/Dockerfile; - for standard input)");
-  command.add_option("-t,--tag", o.tags, "Name of the image, NAME[:TAG]; may repeat")->allow_extra_args(false);
+  command.add_option("CONTEXT", o.context, "Directory, git reference, URL, or - for standard input")
+      ->capture_default_str();
+  command.add_option("-f,--file", o.dockerfile,
+                     "Dockerfile (default: CONTEXT/Dockerfile; - for standard input)");
+  command.add_option("-t,--tag", o.tags, "Name of the image, NAME[:TAG]; may repeat")
+      ->allow_extra_args(false);
   command.add_option("--target", o.target, "Stage to build (default: the last one)");
-  command.add_option("--build-arg", o.build_args, "NAME=VALUE, or NAME to take it from the environment")->allow_extra_args(false);
+  command.add_option("--build-arg", o.build_args, "NAME=VALUE, or NAME to take it from the environment")
+      ->allow_extra_args(false);
   command.add_option("--label", o.labels, "NAME=VALUE; may repeat")->allow_extra_args(false);
-  command.add_option("--build-context", o.build_contexts, "NAME=DIRECTORY|oci-layout://…|docker-image://…|git or http URL")->allow_extra_args(false);
-  command.add_option("-o,--output", o.outputs, "app.tar, a folder, -, or type=oci|docker|tar|local|image|cacheonly,dest=PATH")->allow_extra_args(false);
+  command
+      .add_option("--build-context", o.build_contexts,
+                  "NAME=DIRECTORY|oci-layout://…|docker-image://…|git or http URL")
+      ->allow_extra_args(false);
+  command
+      .add_option("-o,--output", o.outputs,
+                  "app.tar, a folder, -, or type=oci|docker|tar|local|image|cacheonly,dest=PATH")
+      ->allow_extra_args(false);
   command.add_option("--platform", o.platform, "os/arch[/variant] to build for");
-  command.add_option("--secret", o.secrets, "id=NAME[,src=FILE|,env=NAME]; may repeat")->allow_extra_args(false);
+  command.add_option("--secret", o.secrets, "id=NAME[,src=FILE|,env=NAME]; may repeat")
+      ->allow_extra_args(false);
   command.add_option("--ssh", o.ssh, "default or ID=SOCKET; may repeat")->allow_extra_args(false);
   command.add_option("--network", o.network, "Network of RUN: default, none or host")->capture_default_str();
-  command.add_option("--add-host", o.add_hosts, "NAME=ADDRESS for /etc/hosts in RUN; may repeat")->allow_extra_args(false);
-  command.add_option("--allow", o.allow, "Rights the Dockerfile may use: network.host, security.insecure")->allow_extra_args(false);
-  command.add_option("--ulimit", o.ulimits, "Limit of every RUN: NAME=SOFT[:HARD], such as nofile=1024:2048")->allow_extra_args(false);
+  command.add_option("--add-host", o.add_hosts, "NAME=ADDRESS for /etc/hosts in RUN; may repeat")
+      ->allow_extra_args(false);
+  command.add_option("--allow", o.allow, "Rights the Dockerfile may use: network.host, security.insecure")
+      ->allow_extra_args(false);
+  command.add_option("--ulimit", o.ulimits, "Limit of every RUN: NAME=SOFT[:HARD], such as nofile=1024:2048")
+      ->allow_extra_args(false);
   command.add_option("--shm-size", o.shm_size, "Size of /dev/shm in RUN (default 64m)");
   command.add_option("--hostname", o.hostname, "Host name in RUN");
   command.add_flag("--no-cache", o.no_cache, "Run every step again");
-  command.add_option("--no-cache-filter", o.no_cache_filter, "Stages whose steps run again; may repeat or be a comma list")->delimiter(',')->allow_extra_args(false);
+  command
+      .add_option("--no-cache-filter", o.no_cache_filter,
+                  "Stages whose steps run again; may repeat or be a comma list")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command.add_flag("--pull", o.pull, "Ask the registry for base images even when the store has them");
   command.add_option("--compression", o.compression, "gzip, zstd or uncompressed")->capture_default_str();
   command.add_option("--compression-level", o.compression_level, "gzip 0-9, zstd 0-22");
-  command.add_option("--context-modes", o.context_modes, "disk: modes as they are; git: 0644 and 0755")->capture_default_str();
-  command.add_option("--source-date-epoch", o.source_date_epoch, "Seconds since 1970 for all times in the image");
+  command.add_option("--context-modes", o.context_modes, "disk: modes as they are; git: 0644 and 0755")
+      ->capture_default_str();
+  command.add_option("--source-date-epoch", o.source_date_epoch,
+                     "Seconds since 1970 for all times in the image");
   command.add_option("-j,--jobs", o.jobs, "Steps at once (default: by processors)");
   command.add_option("--progress", o.progress, "auto, plain, json or quiet")->capture_default_str();
   command.add_flag("-q,--quiet", o.quiet, "Print the image ID only");
@@ -128,7 +152,10 @@ void add_options(CLI::App& command, BuildOptions& o) {
   command.add_flag("--explain", o.explain, "Say why each step that runs was not taken from the cache");
   command.add_flag("--debug", o.debug, "Print why things were decided");
   command.add_flag("--check", o.check, "Check the Dockerfile, build nothing (--call=check)");
-  command.add_option("--call", o.call, "build, check, outline, targets or subrequests.describe; ,format=json for machines")->capture_default_str();
+  command
+      .add_option("--call", o.call,
+                  "build, check, outline, targets or subrequests.describe; ,format=json for machines")
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -138,9 +165,8 @@ std::string add_build_command(CLI::App& app, CommandContext& context, std::funct
   auto options = std::make_shared<BuildOptions>();
   add_options(*command, *options);
   command->add_option("--root", context.root, "Directory of the store");
-  command->callback([=, &context, &chosen] {
-    chosen = [=, &context] { return run_build(context, *options); };
-  });
+  command->callback(
+      [=, &context, &chosen] { chosen = [=, &context] { return run_build(context, *options); }; });
   return "build";
 }
 

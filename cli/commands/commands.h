@@ -15,12 +15,13 @@ namespace imgbuild::cli {
 /// What every command gets: the environment, and the options that come before all others.
 struct CommandContext {
   const Environment& environment;
-  std::string root;   ///< --root; empty: from the environment or the default place
+  std::string root;  ///< --root; empty: from the environment or the default place
 };
 
-/// Adds one command to `app` and returns its name. When the user picked it, `chosen` is set to what runs it and gives the
-/// exit code.
-using AddCommand = std::function<std::string(CLI::App& app, CommandContext& context, std::function<int()>& chosen)>;
+/// Adds one command to `app` and returns its name. When the user picked it, `chosen` is set to what runs it
+/// and gives the exit code.
+using AddCommand =
+    std::function<std::string(CLI::App& app, CommandContext& context, std::function<int()>& chosen)>;
 
 std::vector<AddCommand> all_commands();
 

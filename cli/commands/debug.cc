@@ -16,7 +16,8 @@ namespace {
 
 int dump_dockerfile(const std::string& path) {
   const UniqueFd file = open_path(path, O_RDONLY | O_NONBLOCK);
-  const auto source = std::make_shared<SourceText>(path, read_file(file.get(), std::uint64_t{16} << 20, path));
+  const auto source =
+      std::make_shared<SourceText>(path, read_file(file.get(), std::uint64_t{16} << 20, path));
   std::cout << parser::dump(parser::parse_dockerfile(source));
   return 0;
 }
@@ -38,7 +39,8 @@ std::string add_debug_command(CLI::App& app, CommandContext& context, std::funct
   plan->add_option("--target", options->target, "Stage");
   plan->add_option("--build-arg", options->build_args, "NAME=VALUE")->allow_extra_args(false);
   plan->add_option("--root", context.root, "Directory of the store");
-  plan->callback([=, &context, &chosen] { chosen = [=, &context] { return print_plan(*options, context); }; });
+  plan->callback(
+      [=, &context, &chosen] { chosen = [=, &context] { return print_plan(*options, context); }; });
   return "debug";
 }
 

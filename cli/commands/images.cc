@@ -21,8 +21,9 @@ std::uint64_t image_size(const oci::Image& image) {
 }
 
 int list_images(const CommandContext& context) {
-  StoreSession session({.path = store_path(context.root, context.environment, ::geteuid() == 0), .with_sandbox = false},
-                       context.environment);
+  StoreSession session(
+      {.path = store_path(context.root, context.environment, ::geteuid() == 0), .with_sandbox = false},
+      context.environment);
   auto& host = session.host();
   std::vector<std::vector<std::string>> rows = {{"NAME", "DIGEST", "PLATFORM", "LAYERS", "SIZE"}};
   for (const auto& tagged : host.images.list()) {
@@ -31,7 +32,8 @@ int list_images(const CommandContext& context) {
       rows.push_back({tagged.name.familiar(), tagged.target.digest.str(), image.config.platform.str(),
                       cat(image.layers.size()), human_size(image_size(image))});
     } catch (const Error& error) {
-      rows.push_back({tagged.name.familiar(), tagged.target.digest.str(), cat("unreadable: ", error.message()), "", ""});
+      rows.push_back(
+          {tagged.name.familiar(), tagged.target.digest.str(), cat("unreadable: ", error.message()), "", ""});
     }
   }
   std::vector<std::size_t> widths(rows[0].size());
@@ -40,15 +42,17 @@ int list_images(const CommandContext& context) {
   }
   for (const auto& row : rows) {
     std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i) line += i + 1 == row.size() ? row[i] : pad_right(row[i], widths[i] + 2);
+    for (std::size_t i = 0; i < row.size(); ++i)
+      line += i + 1 == row.size() ? row[i] : pad_right(row[i], widths[i] + 2);
     std::cout << printable(line) << "\n";
   }
   return 0;
 }
 
 int inspect(const CommandContext& context, const std::string& name, bool manifest) {
-  StoreSession session({.path = store_path(context.root, context.environment, ::geteuid() == 0), .with_sandbox = false},
-                       context.environment);
+  StoreSession session(
+      {.path = store_path(context.root, context.environment, ::geteuid() == 0), .with_sandbox = false},
+      context.environment);
   auto& host = session.host();
   const auto reference = oci::Reference::parse(name);
   const auto tagged = host.images.find(reference);
@@ -56,7 +60,8 @@ int inspect(const CommandContext& context, const std::string& name, bool manifes
     std::vector<std::string> names;
     for (const auto& known : host.images.list()) names.push_back(known.name.familiar());
     Error error(cat("no image named ", reference.familiar(), " in the store"));
-    if (const auto close = nearest(reference.familiar(), names)) error.add_note(cat("did you mean ", *close, "?"));
+    if (const auto close = nearest(reference.familiar(), names))
+      error.add_note(cat("did you mean ", *close, "?"));
     throw error;
   }
   const oci::Image image = oci::load_image(host.blobs, tagged->target, oci::Platform::host(), true);
@@ -80,9 +85,8 @@ std::string add_inspect_command(CLI::App& app, CommandContext& context, std::fun
   command->add_option("NAME", *name, "Image in the local store")->required();
   command->add_flag("--manifest", *manifest, "Print the manifest instead of the config");
   command->add_option("--root", context.root, "Directory of the store");
-  command->callback([=, &context, &chosen] {
-    chosen = [=, &context] { return inspect(context, *name, *manifest); };
-  });
+  command->callback(
+      [=, &context, &chosen] { chosen = [=, &context] { return inspect(context, *name, *manifest); }; });
   return "inspect";
 }
 

@@ -19,21 +19,24 @@ struct LoadOptions {
 };
 
 int load(const CommandContext& context, const LoadOptions& options) {
-  StoreSession session({.path = store_path(context.root, context.environment, ::geteuid() == 0), .with_sandbox = false},
-                       context.environment);
+  StoreSession session(
+      {.path = store_path(context.root, context.environment, ::geteuid() == 0), .with_sandbox = false},
+      context.environment);
   auto& host = session.host();
   std::vector<oci::Reference> wanted;
   for (const auto& text : options.tags) wanted.push_back(oci::Reference::parse(text));
 
   std::vector<oci::ImportedImage> images;
   if (options.input == "-") {
-    images = oci::import_archive(std::make_unique<FileSource>(UniqueFd(::dup(STDIN_FILENO)), "standard input"), host.blobs);
+    images = oci::import_archive(
+        std::make_unique<FileSource>(UniqueFd(::dup(STDIN_FILENO)), "standard input"), host.blobs);
   } else {
     images = oci::import_path(options.input, host.blobs);
   }
   if (images.empty()) throw Error(cat(printable(options.input), " holds no image"));
   if (!wanted.empty() && images.size() > 1) {
-    throw Error(cat("the archive holds ", images.size(), " images; --tag names exactly one"), ExitCode::usage);
+    throw Error(cat("the archive holds ", images.size(), " images; --tag names exactly one"),
+                ExitCode::usage);
   }
   for (const auto& image : images) {
     const auto& names = wanted.empty() ? image.names : wanted;
@@ -52,9 +55,13 @@ int load(const CommandContext& context, const LoadOptions& options) {
 }  // namespace
 
 std::string add_load_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen) {
-  auto* command = app.add_subcommand("load", "Put the images of an archive or layout folder into the local store.");
+  auto* command =
+      app.add_subcommand("load", "Put the images of an archive or layout folder into the local store.");
   auto options = std::make_shared<LoadOptions>();
-  command->add_option("-i,--input", options->input, "OCI or docker archive, OCI layout folder, or - for standard input")->required();
+  command
+      ->add_option("-i,--input", options->input,
+                   "OCI or docker archive, OCI layout folder, or - for standard input")
+      ->required();
   command->add_option("-t,--tag", options->tags, "Name to give the image instead of the archive's own");
   command->add_option("--root", context.root, "Directory of the store");
   command->callback([=, &context, &chosen] { chosen = [=, &context] { return load(context, *options); }; });

@@ -1,5 +1,5 @@
-// Input: a byte that chooses the compression, then a layer. One that is accepted must have an index that survives
-// being stored and that can be put on a tree.
+// Input: a byte that chooses the compression, then a layer. One that is accepted must have an index that
+// survives being stored and that can be put on a tree.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -22,7 +22,8 @@ namespace {
 
 constexpr std::uint64_t kMaxOutput = 4 << 20;
 
-void read_content(const oci::LayerEntry&, oci::Placement, oci::TarReader& reader, const oci::TarMember& member) {
+void read_content(const oci::LayerEntry&, oci::Placement, oci::TarReader& reader,
+                  const oci::TarMember& member) {
   // Holes cost nothing but time, and there can be a lot of them.
   if (member.entry.attributes.size > 2 * kMaxOutput) return;
   std::vector<char> buffer(4096);

@@ -127,7 +127,9 @@ def command(*arguments, ok=True, timeout=900, **options):
 
 def equal(actual, expected, what="value"):
     if actual != expected:
-        raise AssertionError(f"{what}: expected {expected!r}, got {actual!r}")
+        raise AssertionError(f"{what}: expected {str(expected)[:2000]!r}, got {str(actual)[:2000]!r}"
+                             if max(len(str(expected)), len(str(actual))) > 2000
+                             else f"{what}: expected {expected!r}, got {actual!r}")
 
 
 def contains(text, part):

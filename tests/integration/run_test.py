@@ -82,9 +82,9 @@ def ctrl_c_ends_everything_within_a_second_and_leaves_nothing(w):
     process = subprocess.Popen([PROGRAM, "build", context], env={**w.environment, "IMGBUILD_ROOT": str(w.store)},
                                stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 20
-    while not processes_with(marker) and time.monotonic() < deadline:
+    while not processes_with(f"sleep\0{marker}") and time.monotonic() < deadline:
         time.sleep(0.02)
-    if len([p for p in processes_with(f"sleep\0{marker}")]) < 1:
+    if not processes_with(f"sleep\0{marker}"):
         process.kill()
         raise AssertionError("the command did not start")
     process.send_signal(signal.SIGINT)

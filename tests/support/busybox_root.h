@@ -24,10 +24,13 @@ inline void fill_busybox_root(int root) {
   const UniqueFd to = open_at(root, "bin/busybox", O_WRONLY | O_CREAT | O_EXCL, 0755);
   write_all(to.get(), read_file(from.get(), 64u << 20, "busybox"));
   if (::fchmod(to.get(), 0755) != 0) throw SystemError(errno, "chmod", "busybox");
-  for (const char* name : {"sh", "cat", "ls", "mknod", "dd", "rm", "mkdir", "touch", "id", "grep", "sleep", "ln", "mv", "pwd", "env",
-                           "hostname", "mount", "chmod", "chown", "ps", "stat", "head", "wc", "ip", "unshare", "echo", "test",
-                           "readlink", "true", "false", "kill", "setsid", "yes", "ifconfig"}) {
-    if (::symlinkat("busybox", root, (std::string("bin/") + name).c_str()) != 0) throw SystemError(errno, "symlink", name);
+  for (const char* name :
+       {"sh",       "cat",   "ls",    "mknod", "dd",     "rm",  "mkdir",    "touch", "id",
+        "grep",     "sleep", "ln",    "mv",    "pwd",    "env", "hostname", "mount", "chmod",
+        "chown",    "ps",    "stat",  "head",  "wc",     "ip",  "unshare",  "echo",  "test",
+        "readlink", "true",  "false", "kill",  "setsid", "yes", "ifconfig"}) {
+    if (::symlinkat("busybox", root, (std::string("bin/") + name).c_str()) != 0)
+      throw SystemError(errno, "symlink", name);
   }
   const UniqueFd passwd = open_at(root, "etc/passwd", O_WRONLY | O_CREAT, 0644);
   write_all(passwd.get(), "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/:/bin/sh\n");

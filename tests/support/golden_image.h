@@ -28,7 +28,8 @@ inline oci::ImageConfig golden_config() {
   config.history = {{time, "LABEL a=1 b=tab\there", "", "imgbuild.dockerfile.v1", true},
                     {time, "CMD [\"echo\" \"a<b>&é\"]", "", "imgbuild.dockerfile.v1", true},
                     {time, "", "", "imgbuild.empty", false}};
-  config.diff_ids = {{Digest::parse("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")}};
+  config.diff_ids = {
+      {Digest::parse("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")}};
   return config;
 }
 

@@ -1,12 +1,13 @@
 #include "tests/support/http_server.h"
 
-#include <algorithm>
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -84,7 +85,8 @@ class RequestReader {
 }  // namespace
 
 HttpServer::HttpServer(Handler handler)
-    : handler_(std::move(handler)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
+    : handler_(std::move(handler)),
+      listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
       stopping_(::eventfd(0, EFD_CLOEXEC)) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -134,10 +136,12 @@ bool HttpServer::send_reply(int connection, const ServerRequest& request, const 
   std::string head = cat("HTTP/1.1 ", reply.status, " Scripted\r\n");
   for (const auto& [name, value] : reply.headers) head += cat(name, ": ", value, "\r\n");
   const bool ends = reply.without_length || reply.cut_at || reply.reset || reply.stall;
-  if (!reply.without_length) head += cat("Content-Length: ", reply.claimed_length.value_or(reply.body.size()), "\r\n");
+  if (!reply.without_length)
+    head += cat("Content-Length: ", reply.claimed_length.value_or(reply.body.size()), "\r\n");
   if (ends) head += "Connection: close\r\n";
   head += "\r\n";
-  const std::string_view body = std::string_view(reply.body).substr(0, reply.cut_at.value_or(reply.body.size()));
+  const std::string_view body =
+      std::string_view(reply.body).substr(0, reply.cut_at.value_or(reply.body.size()));
   const bool sent = send_all(connection, head) && (request.method == "HEAD" || send_all(connection, body));
   if (reply.stall) {
     pollfd wait{stopping_.get(), POLLIN, 0};

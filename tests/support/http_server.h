@@ -17,9 +17,9 @@ namespace imgbuild::tests {
 
 struct ServerRequest {
   std::string method;
-  std::string path;      ///< without query
+  std::string path;  ///< without query
   std::string query;
-  std::map<std::string, std::string> headers;   ///< names in lowercase
+  std::map<std::string, std::string> headers;  ///< names in lowercase
   std::string body;
   std::string header(const std::string& name) const {
     const auto found = headers.find(name);
@@ -32,11 +32,11 @@ struct ServerReply {
   int status = 200;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
-  std::optional<std::uint64_t> claimed_length;   ///< Content-Length instead of the real one
-  bool without_length = false;                   ///< no Content-Length: the end of the connection ends the body
-  std::optional<std::size_t> cut_at;             ///< so many bytes of the body, then the connection ends
-  bool reset = false;                            ///< the connection ends by RST instead of FIN
-  bool stall = false;                            ///< after what was sent, waits until the server is stopped
+  std::optional<std::uint64_t> claimed_length;  ///< Content-Length instead of the real one
+  bool without_length = false;        ///< no Content-Length: the end of the connection ends the body
+  std::optional<std::size_t> cut_at;  ///< so many bytes of the body, then the connection ends
+  bool reset = false;                 ///< the connection ends by RST instead of FIN
+  bool stall = false;                 ///< after what was sent, waits until the server is stopped
 };
 
 /// HTTP/1.1 on a free loopback port, scripted by a function that is called from several threads at once.
@@ -66,7 +66,7 @@ class HttpServer {
 
   Handler handler_;
   UniqueFd listener_;
-  UniqueFd stopping_;                ///< an eventfd: readable once the server stops
+  UniqueFd stopping_;  ///< an eventfd: readable once the server stops
   int port_ = 0;
   mutable std::mutex mutex_;
   std::vector<ServerRequest> requests_;

@@ -13,7 +13,7 @@ namespace imgbuild::tests {
 
 struct ArchiveMember {
   std::string path;
-  std::string content;    ///< a link's target for links
+  std::string content;  ///< a link's target for links
   char type = '0';
 };
 

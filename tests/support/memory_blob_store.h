@@ -22,7 +22,8 @@ class MemoryBlobStore final : public oci::BlobStore {
   }
   std::unique_ptr<Source> open_blob(const Digest& digest) const override {
     const std::string bytes = blob(digest);
-    return std::make_unique<VerifySource>(std::make_unique<StringSource>(bytes), digest, bytes.size(), "blob");
+    return std::make_unique<VerifySource>(std::make_unique<StringSource>(bytes), digest, bytes.size(),
+                                          "blob");
   }
   UniqueFd open_blob_file(const Digest&) const override { return {}; }
   std::unique_ptr<oci::BlobWriter> create() override { return std::make_unique<Writer>(*this); }

@@ -16,11 +16,11 @@ struct RawHeader {
   std::string mode = "0000644";
   std::string uid = "0000000";
   std::string gid = "0000000";
-  std::string size = "";          ///< empty: the length of the content, in octal
+  std::string size = "";  ///< empty: the length of the content, in octal
   std::string mtime = "00000000000";
   std::string dev_major = "0000000";
   std::string dev_minor = "0000000";
-  std::string magic = std::string("ustar\0", 6) + "00";   ///< magic and version
+  std::string magic = std::string("ustar\0", 6) + "00";  ///< magic and version
   std::string prefix = "";
   /// Bytes put at offsets of the block, after everything else.
   std::vector<std::pair<std::size_t, std::string>> patches = {};
@@ -39,7 +39,9 @@ class RawTar {
     return payload(content);
   }
   RawTar& dir(const std::string& name) { return member({.name = name, .type = '5', .mode = "0000755"}); }
-  RawTar& file(const std::string& name, std::string_view content = {}) { return member({.name = name}, content); }
+  RawTar& file(const std::string& name, std::string_view content = {}) {
+    return member({.name = name}, content);
+  }
   RawTar& link(const std::string& name, const std::string& target) {
     return member({.name = name, .type = '2', .link = target, .mode = "0000777"});
   }

@@ -23,7 +23,8 @@ std::vector<TarSpec> archive_members(const json& list) {
     member.path = entry.at("path").get<std::string>();
     const std::string type = entry.value("type", "file");
     member.type = type == "dir" ? 'd' : type == "symlink" ? 's' : type == "hardlink" ? 'h' : 'f';
-    member.mode = static_cast<unsigned>(std::stoul(entry.value("mode", type == "dir" ? "0755" : "0644"), nullptr, 8));
+    member.mode =
+        static_cast<unsigned>(std::stoul(entry.value("mode", type == "dir" ? "0755" : "0644"), nullptr, 8));
     member.uid = entry.value("uid", 0u);
     member.gid = entry.value("gid", 0u);
     member.content = entry.value("content", "");
@@ -35,7 +36,8 @@ std::vector<TarSpec> archive_members(const json& list) {
 
 }  // namespace
 
-RemoteFixture::RemoteFixture() : directory_(TempDir::create(std::filesystem::temp_directory_path().string(), "remote-")) {
+RemoteFixture::RemoteFixture()
+    : directory_(TempDir::create(std::filesystem::temp_directory_path().string(), "remote-")) {
   path_ = (std::filesystem::temp_directory_path() / directory_.name()).string();
   const json fixture = json::parse(read_test_data("cases/remote.json")).at("fixture");
   for (const json& route : fixture.at("routes")) {
@@ -55,7 +57,8 @@ RemoteFixture::RemoteFixture() : directory_(TempDir::create(std::filesystem::tem
 bool RemoteFixture::shell(const std::string& script) const {
   std::ofstream(path_ + "/script") << "set -e\ncd '" << path_ << "'\n" << script;
   return std::system(cat("env -i PATH=/usr/bin:/bin HOME='", path_, "' GIT_CONFIG_NOSYSTEM=1 sh '", path_,
-                         "/script' >'", path_, "/log' 2>&1").c_str()) == 0;
+                         "/script' >'", path_, "/log' 2>&1")
+                         .c_str()) == 0;
 }
 
 bool RemoteFixture::make_repository() const {

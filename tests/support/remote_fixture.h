@@ -9,8 +9,9 @@
 
 namespace imgbuild::tests {
 
-/// The HTTP routes and the git repository that `cases/remote.json` describes, on a loopback port. `@` of a case stands
-/// for url(). The repository is made with the git CLI and served as plain files; without git, has_git() is false.
+/// The HTTP routes and the git repository that `cases/remote.json` describes, on a loopback port. `@` of a
+/// case stands for url(). The repository is made with the git CLI and served as plain files; without git,
+/// has_git() is false.
 class RemoteFixture {
  public:
   RemoteFixture();

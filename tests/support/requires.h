@@ -16,10 +16,12 @@ inline bool lacks_root() {
   return true;
 }
 
-/// What overlays of this process are marked with: as root of a user namespace it may not use trusted attributes.
+/// What overlays of this process are marked with: as root of a user namespace it may not use trusted
+/// attributes.
 inline oci::OverlayFlavour overlay_flavour() {
   char link[64] = {};
-  const bool first = ::readlink("/proc/self/ns/user", link, sizeof link - 1) > 0 && std::strcmp(link, "user:[4026531837]") == 0;
+  const bool first = ::readlink("/proc/self/ns/user", link, sizeof link - 1) > 0 &&
+                     std::strcmp(link, "user:[4026531837]") == 0;
   return first ? oci::OverlayFlavour::trusted : oci::OverlayFlavour::user;
 }
 

@@ -18,7 +18,7 @@ namespace imgbuild::tests {
 /// What stands at one name of a directory on disk.
 struct DiskNode {
   struct stat info {};
-  std::string content;      ///< of a regular file, or a link's target
+  std::string content;  ///< of a regular file, or a link's target
   bool opaque = false;
   std::map<std::string, std::string> xattrs;
 

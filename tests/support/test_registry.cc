@@ -36,7 +36,8 @@ void TestRegistry::plant_blob(const std::string& digest, const std::string& byte
   blobs_[digest] = bytes;
 }
 
-void TestRegistry::plant_manifest(const std::string& repository, const std::string& selector, Manifest manifest) {
+void TestRegistry::plant_manifest(const std::string& repository, const std::string& selector,
+                                  Manifest manifest) {
   const std::lock_guard guard(mutex_);
   manifests_[cat(repository, "@", selector)] = std::move(manifest);
 }
@@ -63,8 +64,8 @@ ServerReply TestRegistry::answer(const ServerRequest& request) {
   if (request.path == "/token") return {.body = cat("{\"token\":\"", token_, "\",\"expires_in\":300}")};
   if (!token_.empty() && request.header("authorization") != cat("Bearer ", token_)) {
     ServerReply reply = registry_error(401, "UNAUTHORIZED");
-    reply.headers.emplace_back("WWW-Authenticate",
-                               cat("Bearer realm=\"", server_.url(), "/token\",service=\"test\",scope=\"x\""));
+    reply.headers.emplace_back(
+        "WWW-Authenticate", cat("Bearer realm=\"", server_.url(), "/token\",service=\"test\",scope=\"x\""));
     return reply;
   }
   if (!request.path.starts_with("/v2/")) return registry_error(404, "NAME_UNKNOWN");

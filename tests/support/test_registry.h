@@ -10,8 +10,8 @@
 
 namespace imgbuild::tests {
 
-/// A registry in memory on a loopback port. Serves what was put in, as it was put in: the digest of a manifest or blob
-/// need not fit its bytes. `intercept` may answer before it does.
+/// A registry in memory on a loopback port. Serves what was put in, as it was put in: the digest of a
+/// manifest or blob need not fit its bytes. `intercept` may answer before it does.
 class TestRegistry {
  public:
   struct Manifest {
@@ -22,8 +22,8 @@ class TestRegistry {
   TestRegistry();
 
   /// Stores a manifest under its digest and, if not empty, a tag. Returns the digest text.
-  std::string put_manifest(const std::string& repository, const std::string& tag, const std::string& media_type,
-                           const std::string& bytes);
+  std::string put_manifest(const std::string& repository, const std::string& tag,
+                           const std::string& media_type, const std::string& bytes);
   std::string put_blob(const std::string& bytes);
   /// Under a digest it may not have.
   void plant_blob(const std::string& digest, const std::string& bytes);
@@ -42,7 +42,7 @@ class TestRegistry {
   ServerReply serve_content(const ServerRequest& request, const std::string& bytes, ServerReply reply) const;
 
   std::mutex mutex_;
-  std::map<std::string, Manifest> manifests_;   ///< "repository@selector"
+  std::map<std::string, Manifest> manifests_;  ///< "repository@selector"
   std::map<std::string, std::string> blobs_;
   std::string token_;
   HttpServer server_;

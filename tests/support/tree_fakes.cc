@@ -30,9 +30,12 @@ std::string entry_name(const LayerEntry& entry) {
 
 class MapContent final : public builder::ContentProvider {
  public:
-  explicit MapContent(std::map<std::pair<Digest, std::string>, std::string> files) : files_(std::move(files)) {}
+  explicit MapContent(std::map<std::pair<Digest, std::string>, std::string> files)
+      : files_(std::move(files)) {}
   oci::ContentOpener open(const oci::ContentOrigin& origin) override {
-    return [bytes = files_.at({origin.layer.value, origin.path})] { return std::make_unique<StringSource>(bytes); };
+    return [bytes = files_.at({origin.layer.value, origin.path})] {
+      return std::make_unique<StringSource>(bytes);
+    };
   }
 
  private:
@@ -59,7 +62,8 @@ void keep(builder::SourceTree& all, builder::MemorySource& kept, const parser::I
   }
 }
 
-/// libarchive writes PAX names outside ASCII only where the locale knows UTF-8. The thread's own comes back at the end.
+/// libarchive writes PAX names outside ASCII only where the locale knows UTF-8. The thread's own comes back
+/// at the end.
 class Utf8Locale {
  public:
   Utf8Locale() : locale_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)), before_(::uselocale(locale_)) {}
@@ -88,7 +92,9 @@ void write_member(archive* out, const TarSpec& spec) {
   ::archive_entry_set_mtime(entry, spec.mtime, 0);
   ::archive_entry_set_size(entry, spec.type == 'f' ? static_cast<la_int64_t>(spec.content.size()) : 0);
   switch (spec.type) {
-    case 'd': ::archive_entry_set_filetype(entry, AE_IFDIR); break;
+    case 'd':
+      ::archive_entry_set_filetype(entry, AE_IFDIR);
+      break;
     case 's':
       ::archive_entry_set_filetype(entry, AE_IFLNK);
       ::archive_entry_set_symlink(entry, spec.target.c_str());
@@ -97,13 +103,17 @@ void write_member(archive* out, const TarSpec& spec) {
       ::archive_entry_set_filetype(entry, AE_IFREG);
       ::archive_entry_set_hardlink(entry, spec.target.c_str());
       break;
-    case 'p': ::archive_entry_set_filetype(entry, AE_IFIFO); break;
+    case 'p':
+      ::archive_entry_set_filetype(entry, AE_IFIFO);
+      break;
     case 'c':
       ::archive_entry_set_filetype(entry, AE_IFCHR);
       ::archive_entry_set_rdevmajor(entry, 1);
       ::archive_entry_set_rdevminor(entry, 3);
       break;
-    default: ::archive_entry_set_filetype(entry, AE_IFREG); break;
+    default:
+      ::archive_entry_set_filetype(entry, AE_IFREG);
+      break;
   }
   for (const auto& [name, value] : spec.xattrs) {
     ::archive_entry_xattr_add_entry(entry, name.c_str(), value.data(), value.size());
@@ -143,13 +153,16 @@ void FakeStack::push(const std::vector<oci::PendingEntry>& entries) {
   layers_.push_back(std::move(names));
 }
 
-std::shared_ptr<builder::ContentProvider> FakeStack::content() const { return std::make_shared<MapContent>(files_); }
+std::shared_ptr<builder::ContentProvider> FakeStack::content() const {
+  return std::make_shared<MapContent>(files_);
+}
 
 std::string FakeStack::read(const oci::FileNode& node) const {
   return node.origin ? files_.at({node.origin->layer.value, node.origin->path}) : std::string();
 }
 
-std::shared_ptr<builder::MemorySource> without_ignored(builder::SourceTree& all, const parser::IgnoreMatcher& rules) {
+std::shared_ptr<builder::MemorySource> without_ignored(builder::SourceTree& all,
+                                                       const parser::IgnoreMatcher& rules) {
   auto kept = std::make_shared<builder::MemorySource>();
   kept->add("", *all.find(""));
   keep(all, *kept, rules, {}, "");
@@ -161,7 +174,8 @@ std::string make_archive(const std::vector<TarSpec>& members, const std::string&
   const Utf8Locale utf8;
   const std::unique_ptr<archive, int (*)(archive*)> out(::archive_write_new(), ::archive_write_free);
   check(::archive_write_set_format_by_name(out.get(), format.c_str()), out.get());
-  if (compression != "none") check(::archive_write_add_filter_by_name(out.get(), compression.c_str()), out.get());
+  if (compression != "none")
+    check(::archive_write_add_filter_by_name(out.get(), compression.c_str()), out.get());
   ::archive_write_set_bytes_in_last_block(out.get(), compression == "none" ? 10240 : 1);
   std::string bytes;
   const auto write = [](archive*, void* to, const void* data, std::size_t size) -> la_ssize_t {

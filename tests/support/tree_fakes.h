@@ -13,7 +13,8 @@
 
 namespace imgbuild::tests {
 
-/// A stack of layers in memory: what the store and the snapshots are to a build. Copies share nothing that changes.
+/// A stack of layers in memory: what the store and the snapshots are to a build. Copies share nothing that
+/// changes.
 class FakeStack {
  public:
   /// Puts a layer on top. Fails (throws) if it is none that may be written: it goes through the tar writer.
@@ -36,12 +37,13 @@ class FakeStack {
 };
 
 /// A copy of `all` without what the rules leave out, as a build context would show it.
-std::shared_ptr<builder::MemorySource> without_ignored(builder::SourceTree& all, const parser::IgnoreMatcher& rules);
+std::shared_ptr<builder::MemorySource> without_ignored(builder::SourceTree& all,
+                                                       const parser::IgnoreMatcher& rules);
 
 /// A member of an archive to be made.
 struct TarSpec {
   std::string path;
-  char type = 'f';             ///< file, dir, symlink, hardlink (h), pipe (p), char device (c)
+  char type = 'f';  ///< file, dir, symlink, hardlink (h), pipe (p), char device (c)
   unsigned mode = 0644;
   unsigned uid = 0, gid = 0;
   std::string content;
@@ -49,7 +51,8 @@ struct TarSpec {
   std::int64_t mtime = 900000000;
   std::map<std::string, std::string> xattrs;
 };
-/// Writes a tar with libarchive: `format` is "gnutar" or "pax", `compression` "none", "gzip", "bzip2", "xz" or "zstd".
+/// Writes a tar with libarchive: `format` is "gnutar" or "pax", `compression` "none", "gzip", "bzip2", "xz"
+/// or "zstd".
 std::string make_archive(const std::vector<TarSpec>& members, const std::string& compression = "none",
                          const std::string& format = "gnutar");
 

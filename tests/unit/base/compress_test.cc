@@ -37,7 +37,8 @@ std::string pack(const Compression& how, std::string_view bytes, ThreadPool* poo
                  std::size_t piece = 100'000) {
   StringSink out;
   const auto sink = make_compressor(how, out, pool);
-  for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size()))) sink->write(bytes.substr(0, piece));
+  for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size())))
+    sink->write(bytes.substr(0, piece));
   sink->finish();
   return out.take();
 }
@@ -92,9 +93,10 @@ const Compression kZstd{CompressionKind::zstd, {}};
 
 TEST_CASE("what is compressed comes back, for any size and level") {
   for (const std::size_t size : {0u, 1u, 1000u, 262'144u, 1'048'576u, 1'048'577u, 5'000'000u}) {
-    for (const auto& how : {Compression{CompressionKind::none, {}}, kGzip, Compression{CompressionKind::gzip, 0},
-                            Compression{CompressionKind::gzip, 1}, kZstd, Compression{CompressionKind::zstd, 0},
-                            Compression{CompressionKind::zstd, 1}}) {
+    for (const auto& how :
+         {Compression{CompressionKind::none, {}}, kGzip, Compression{CompressionKind::gzip, 0},
+          Compression{CompressionKind::gzip, 1}, kZstd, Compression{CompressionKind::zstd, 0},
+          Compression{CompressionKind::zstd, 1}}) {
       CAPTURE(size);
       CAPTURE(name_of(how.kind));
       const std::string plain = text(size);
@@ -117,7 +119,9 @@ TEST_CASE("a gzip header says nothing about time, name or system") {
 
 TEST_CASE("the empty layer's 1024 zeros have the bytes everybody has") {
   const std::string expected(
-      "\x1f\x8b\x08\0\0\0\0\0\0\xff\x62\x18\x05\xa3\x60\x14\x8c\x58\0\x08\0\0\xff\xff\x2e\xaf\xb5\xef\0\x04\0\0", 32);
+      "\x1f\x8b\x08\0\0\0\0\0\0\xff\x62\x18\x05\xa3\x60\x14\x8c\x58\0\x08\0\0\xff\xff\x2e\xaf\xb5\xef\0\x04\0"
+      "\0",
+      32);
   CHECK(pack(kGzip, std::string(1024, '\0')) == expected);
   CHECK(pack(kGzip, std::string(1024, '\0'), nullptr, 512) == expected);
   CHECK(unpack(CompressionKind::gzip, expected) == std::string(1024, '\0'));
@@ -184,16 +188,18 @@ TEST_CASE("gzip from elsewhere is read: one large member, several, empty ones be
   const std::string large = text(4'000'000);
   const std::string empty = zlib_gzip("");
   CHECK(unpack(CompressionKind::gzip, zlib_gzip(large)) == large);
-  CHECK(unpack(CompressionKind::gzip, empty + zlib_gzip("a") + empty + zlib_gzip(large) + zlib_gzip("b") + empty) ==
-        "a" + large + "b");
+  CHECK(unpack(CompressionKind::gzip, empty + zlib_gzip("a") + empty + zlib_gzip(large) + zlib_gzip("b") +
+                                          empty) == "a" + large + "b");
 }
 
 TEST_CASE("damaged gzip is refused: cut anywhere, changed anywhere that matters, with bytes behind it") {
-  for (const std::string& packed : {zlib_gzip(text(3000)), zlib_gzip(text(2'000'000)), pack(kGzip, text(2'000'000))}) {
+  for (const std::string& packed :
+       {zlib_gzip(text(3000)), zlib_gzip(text(2'000'000)), pack(kGzip, text(2'000'000))}) {
     const std::size_t step = packed.size() / 50 + 1;
     for (std::size_t length = 0; length < packed.size(); length += step) {
       // Between two members of ours the stream is whole.
-      if (length > 0 && packed.size() > 100'000 && packed.compare(length, 4, "\x1f\x8b\x08\0", 4) == 0) continue;
+      if (length > 0 && packed.size() > 100'000 && packed.compare(length, 4, "\x1f\x8b\x08\0", 4) == 0)
+        continue;
       CAPTURE(length);
       CHECK_THROWS_AS((void)unpack(CompressionKind::gzip, packed.substr(0, length)), IntegrityError);
     }
@@ -230,7 +236,8 @@ TEST_CASE("several zstd frames and small skippable ones are read, large skippabl
   };
   CHECK(unpack(CompressionKind::zstd, frame + skippable(1000) + frame + skippable(0)) == "hellohello");
   CHECK(unpack(CompressionKind::zstd, skippable(3) + frame) == "hello");
-  CHECK_THROWS_AS((void)unpack(CompressionKind::zstd, frame + skippable(16 << 20) + skippable(1)), IntegrityError);
+  CHECK_THROWS_AS((void)unpack(CompressionKind::zstd, frame + skippable(16 << 20) + skippable(1)),
+                  IntegrityError);
   CHECK_THROWS_AS((void)unpack(CompressionKind::zstd, frame + skippable(100).substr(0, 50)), IntegrityError);
 }
 

@@ -63,8 +63,9 @@ struct Tree {
     REQUIRE(::symlinkat(target.c_str(), dir.fd(), name.c_str()) == 0);
   }
   std::unique_ptr<BuildContext> open(const std::string& ignore = {}, ContextOptions options = {}) {
-    auto matcher = ignore.empty() ? parser::IgnoreMatcher()
-                                  : parser::IgnoreMatcher::parse(std::make_shared<SourceText>(".dockerignore", ignore));
+    auto matcher = ignore.empty()
+                       ? parser::IgnoreMatcher()
+                       : parser::IgnoreMatcher::parse(std::make_shared<SourceText>(".dockerignore", ignore));
     return open_build_context(path, matcher, memo, &pool, wall_clock_now, std::move(options));
   }
 };
@@ -134,7 +135,8 @@ TEST_CASE("options set owner, times and git's modes") {
   tree.write("text", "x", 0600);
   tree.write("set", "x", 04711);
   tree.symlink("text", "link");
-  const auto context = tree.open({}, {.modes = ContextModes::git, .uid = 5, .gid = 6, .mtime = Timestamp{42, 0}});
+  const auto context =
+      tree.open({}, {.modes = ContextModes::git, .uid = 5, .gid = 6, .mtime = Timestamp{42, 0}});
   CHECK(context->find("d")->attributes.mode == 0755);
   CHECK(context->find("run")->attributes.mode == 0755);
   CHECK(context->find("text")->attributes.mode == 0644);
@@ -173,7 +175,8 @@ TEST_CASE("paths that are not clean find nothing, least of all outside") {
   tree.mkdir("d");
   tree.write("f");
   const auto context = tree.open();
-  for (const std::string& path : Names{"..", "../" + tree.dir.name(), "d/..", "d/../f", ".", "./f", "/f", "d/", "d//x"}) {
+  for (const std::string& path :
+       Names{"..", "../" + tree.dir.name(), "d/..", "d/../f", ".", "./f", "/f", "d/", "d//x"}) {
     CAPTURE(path);
     CHECK_FALSE(context->find(path));
   }
@@ -196,7 +199,8 @@ TEST_CASE("links are never followed, loops are entries like any other") {
   CHECK(mentions(message_of([&] { context->open("to-d"); }), "not a regular file"));
 }
 
-TEST_CASE("a socket is an empty file, a FIFO is listed and never opened, a device fails when it is selected") {
+TEST_CASE(
+    "a socket is an empty file, a FIFO is listed and never opened, a device fails when it is selected") {
   Tree tree;
   REQUIRE(::mkfifoat(tree.dir.fd(), "fifo", 0640) == 0);
   struct sockaddr_un address {};
@@ -217,7 +221,7 @@ TEST_CASE("a socket is an empty file, a FIFO is listed and never opened, a devic
   CHECK(context->find("socket")->attributes.size == 0);
   CHECK(context->content_digest("socket") == sha256({}));
   CHECK(bytes_of(context->open("socket")).empty());
-  if (!device) return;   // needs the right to make one
+  if (!device) return;  // needs the right to make one
   CHECK(context->list("").size() == 3);
   context->prefetch_digests({"null", "fifo", "socket"});
   CHECK(mentions(message_of([&] { context->content_digest("null"); }), "device node"));
@@ -369,7 +373,8 @@ TEST_CASE("a file that changes between two reads is an error") {
   char buffer[4];
   REQUIRE(source->read(buffer) == 4);
   const auto rest = [&] {
-    while (source->read(buffer) > 0) {}
+    while (source->read(buffer) > 0) {
+    }
   };
   SUBCASE("cut") { REQUIRE(::truncate((tree.path + "/f").c_str(), 5) == 0); }
   SUBCASE("longer") { tree.write("f", "0123456789abc"); }
@@ -487,5 +492,6 @@ TEST_CASE("a context must be a directory") {
   Tree tree;
   tree.write("f");
   CHECK_THROWS_AS(open_build_context(tree.path + "/f", {}, tree.memo, nullptr, wall_clock_now), SystemError);
-  CHECK_THROWS_AS(open_build_context(tree.path + "/none", {}, tree.memo, nullptr, wall_clock_now), SystemError);
+  CHECK_THROWS_AS(open_build_context(tree.path + "/none", {}, tree.memo, nullptr, wall_clock_now),
+                  SystemError);
 }

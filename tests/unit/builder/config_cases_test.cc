@@ -1,5 +1,5 @@
-// Every case of testdata/cases/config.json, as far as planning decides it. What files a step leaves behind (`probe`) is
-// the business of the integration tests.
+// Every case of testdata/cases/config.json, as far as planning decides it. What files a step leaves behind
+// (`probe`) is the business of the integration tests.
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
@@ -83,10 +83,12 @@ bool keeps_the_core(const std::string& ours, std::string expected) {
   const std::string prefix = "failed to solve: ";
   if (expected.starts_with(prefix)) expected.erase(0, prefix.size());
   if (expected.starts_with("dockerfile parse error on line ")) expected.erase(0, expected.find(": ") + 2);
-  if (const auto suggestion = expected.find(" (did you mean "); suggestion != std::string::npos) expected.resize(suggestion);
+  if (const auto suggestion = expected.find(" (did you mean "); suggestion != std::string::npos)
+    expected.resize(suggestion);
   if (ours.find(expected) != std::string::npos) return true;
   const std::string core = expected.substr(0, expected.find(": "));
-  for (const std::string known : {"must be lowercase", "failed to resolve source metadata", "failed to parse platform"}) {
+  for (const std::string known :
+       {"must be lowercase", "failed to resolve source metadata", "failed to parse platform"}) {
     if (expected.find(known) != std::string::npos) return ours.find(known) != std::string::npos;
   }
   return ours.find(core) != std::string::npos;
@@ -101,7 +103,7 @@ TEST_CASE("plans give the image configs and histories of the verified cases") {
   std::size_t with_probe = 0;
   for (const auto& test : cases) {
     const std::string id = test["id"];
-    if (id == "CF-ST-35") continue;   // finding the Dockerfile comes before planning
+    if (id == "CF-ST-35") continue;  // finding the Dockerfile comes before planning
     CAPTURE(id);
     CAPTURE(test["dockerfile"].get<std::string>());
     TableResolver bases;
@@ -122,11 +124,13 @@ TEST_CASE("plans give the image configs and histories of the verified cases") {
     } catch (const Error& error) {
       REQUIRE_MESSAGE(test.contains("error"), full_text(error));
       ++refused;
-      if (id.starts_with("CF-ST-") && id >= "CF-ST-36") {   // the reference would fetch another front end, which does not exist
+      if (id.starts_with("CF-ST-") &&
+          id >= "CF-ST-36") {  // the reference would fetch another front end, which does not exist
         CHECK_MESSAGE(error.message().find("the front end") == 0, error.message());
         continue;
       }
-      CHECK_MESSAGE(keeps_the_core(full_text(error), test["error"]), full_text(error), " <-> ", test["error"]);
+      CHECK_MESSAGE(keeps_the_core(full_text(error), test["error"]), full_text(error), " <-> ",
+                    test["error"]);
     }
   }
   CHECK(planned + refused == cases.size() - 1);

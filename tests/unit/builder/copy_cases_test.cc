@@ -29,12 +29,14 @@ constexpr std::int64_t kSourceTime = 1000000000;
 constexpr Timestamp kBuildTime{1700000000, 0};
 
 unsigned mode_of(const json& entry, unsigned otherwise) {
-  return entry.contains("mode") ? static_cast<unsigned>(std::stoul(entry["mode"].get<std::string>(), nullptr, 8))
-                                : otherwise;
+  return entry.contains("mode")
+             ? static_cast<unsigned>(std::stoul(entry["mode"].get<std::string>(), nullptr, 8))
+             : otherwise;
 }
 
 std::string decode_base64(std::string_view text) {
-  static constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   unsigned bits = 0, count = 0;
   for (const char c : text) {
@@ -148,7 +150,8 @@ class CaseBases final : public BaseResolver {
 class CaseBuild {
  public:
   explicit CaseBuild(const json& test) : test_(test), bases_(test) {
-    context_ = make_context(test["context"], test.contains("dockerfileIgnore") ? &test["dockerfileIgnore"] : nullptr);
+    context_ = make_context(test["context"],
+                            test.contains("dockerfileIgnore") ? &test["dockerfileIgnore"] : nullptr);
   }
 
   FakeStack run() {
@@ -194,7 +197,8 @@ class CaseBuild {
   /// As long as the case says that it is.
   std::string busybox_group() const {
     for (const auto& entry : test_.value("rootfs", json::array())) {
-      if (entry["path"] == "/g") return entry.value("content", std::string(entry.value("size", std::size_t{0}), 'g'));
+      if (entry["path"] == "/g")
+        return entry.value("content", std::string(entry.value("size", std::size_t{0}), 'g'));
     }
     return "root:x:0:\n";
   }
@@ -252,10 +256,14 @@ std::map<std::string, json> rootfs_of(const FakeStack& stack) {
     const std::string path = "/" + name;
     json entry{{"path", path}, {"uid", attributes.uid}, {"gid", attributes.gid}};
     entry["type"] = kTypes[static_cast<std::size_t>(attributes.type)];
-    if (attributes.mtime == kBuildTime) entry["mtime"] = "build";
-    else entry["mtime"] = attributes.mtime.seconds;
-    if (attributes.type == oci::FileType::symlink) entry["target"] = attributes.link_target;
-    else entry["mode"] = octal(attributes.mode);
+    if (attributes.mtime == kBuildTime)
+      entry["mtime"] = "build";
+    else
+      entry["mtime"] = attributes.mtime.seconds;
+    if (attributes.type == oci::FileType::symlink)
+      entry["target"] = attributes.link_target;
+    else
+      entry["mode"] = octal(attributes.mode);
     if (attributes.type == oci::FileType::regular) entry["content"] = stack.read(*node);
     if (node->link_group != 0) {
       const auto [first, is_first] = first_names.emplace(node->link_group, path);
@@ -279,7 +287,8 @@ std::string difference(const json& expected, const json& actual) {
     } else if (key == "sha256") {
       if (sha256(content).hex() != value) return "sha256";
     } else if (!actual.contains(key) || actual[key] != value) {
-      return cat(key, ": ", value.dump(), " expected, got ", actual.contains(key) ? actual[key].dump() : "nothing");
+      return cat(key, ": ", value.dump(), " expected, got ",
+                 actual.contains(key) ? actual[key].dump() : "nothing");
     }
   }
   return {};
@@ -302,8 +311,8 @@ std::vector<std::string> compare_rootfs(const json& expected, const FakeStack& s
   return differences;
 }
 
-/// The layers of the case. The reference keeps a whiteout-like member of an archive in the layer, where it deletes
-/// nothing; ours has none (ADD-6), so it is taken out of what is expected.
+/// The layers of the case. The reference keeps a whiteout-like member of an archive in the layer, where it
+/// deletes nothing; ours has none (ADD-6), so it is taken out of what is expected.
 std::vector<std::vector<std::string>> expected_layers(const json& test) {
   auto layers = test["layers"].get<std::vector<std::vector<std::string>>>();
   for (auto& layer : layers) {
@@ -314,8 +323,8 @@ std::vector<std::vector<std::string>> expected_layers(const json& test) {
 
 /// What users and scripts recognise an error by: the end of the text, the reference to a snapshot taken out.
 std::string error_core(std::string text) {
-  for (const std::string_view prefix :
-       {"failed to solve: ", "failed to compute cache key: ", "failed to calculate checksum of ref <ref>: "}) {
+  for (const std::string_view prefix : {"failed to solve: ", "failed to compute cache key: ",
+                                        "failed to calculate checksum of ref <ref>: "}) {
     if (text.starts_with(prefix)) text.erase(0, prefix.size());
   }
   return text;

@@ -1,7 +1,8 @@
+#include "builder/copy_engine.h"
+
 #include <doctest/doctest.h>
 
 #include "base/error.h"
-#include "builder/copy_engine.h"
 #include "builder/memory_source.h"
 #include "builder/stage_source.h"
 #include "tests/support/layer_entries.h"
@@ -121,7 +122,9 @@ TEST_CASE("a missing source names the rule that hides it") {
     std::vector<std::pair<std::string, SourceNode>> list(const std::string&) override { return {}; }
     oci::ContentOpener open(const std::string&) override { return {}; }
     Digest content_digest(const std::string&) override { return sha256(""); }
-    std::optional<std::string> explain_absence(const std::string&) override { return "line 4 of .dockerignore"; }
+    std::optional<std::string> explain_absence(const std::string&) override {
+      return "line 4 of .dockerignore";
+    }
   } tree;
   for (const char* const source : {"a", "no/*.txt"}) {
     try {
@@ -143,22 +146,23 @@ TEST_CASE("unchanged files stay out of the layer, changed ones bring their paren
   apply(stack, tree, request_of({"d"}, "/o"));
   tree.add_file("d/s/b", plain(), "C");
   apply(stack, tree, request_of({"d"}, "/o"));
-  CHECK(stack.layers() == std::vector<Names>{{"/o/", "/o/s/", "/o/s/a", "/o/s/b"}, {}, {"/o/", "/o/s/", "/o/s/b"}});
+  CHECK(stack.layers() ==
+        std::vector<Names>{{"/o/", "/o/s/", "/o/s/a", "/o/s/b"}, {}, {"/o/", "/o/s/", "/o/s/b"}});
 }
 
 TEST_CASE("an archive stays inside its destination") {
   FakeStack stack;
-  add(stack, tests::make_archive({{.path = "../../esc", .content = "1"},
-                                  {.path = "/abs/./x/../y", .content = "2"},
-                                  {.path = "up", .type = 's', .target = "../../.."},
-                                  {.path = "up/in", .content = "3"},
-                                  {.path = "root", .type = 's', .target = "/"},
-                                  {.path = "root/in2", .content = "4"},
-                                  {.path = "h", .type = 'h', .target = "../../esc"}}),
+  add(stack,
+      tests::make_archive({{.path = "../../esc", .content = "1"},
+                           {.path = "/abs/./x/../y", .content = "2"},
+                           {.path = "up", .type = 's', .target = "../../.."},
+                           {.path = "up/in", .content = "3"},
+                           {.path = "root", .type = 's', .target = "/"},
+                           {.path = "root/in2", .content = "4"},
+                           {.path = "h", .type = 'h', .target = "../../esc"}}),
       "/o/p");
-  CHECK(stack.layers() ==
-        std::vector<Names>{{"/o/", "/o/p/", "/o/p/abs/", "/o/p/abs/y", "/o/p/esc", "/o/p/h", "/o/p/in", "/o/p/in2",
-                            "/o/p/root", "/o/p/up"}});
+  CHECK(stack.layers() == std::vector<Names>{{"/o/", "/o/p/", "/o/p/abs/", "/o/p/abs/y", "/o/p/esc", "/o/p/h",
+                                              "/o/p/in", "/o/p/in2", "/o/p/root", "/o/p/up"}});
   CHECK(text_at(stack, "o/p/h") == "1");
   CHECK(text_at(stack, "o/p/in") == "3");
 }
@@ -166,7 +170,8 @@ TEST_CASE("an archive stays inside its destination") {
 TEST_CASE("a link of an archive to a file of an older layer brings that file, with all its names") {
   FakeStack stack;
   stack.push({tests::pending(tests::dir_entry("d")), tests::pending(tests::file_entry("d/a"), "old"),
-              tests::pending(tests::hard_link_entry("d/z", "d/a")), tests::pending(tests::file_entry("other"), "o")});
+              tests::pending(tests::hard_link_entry("d/z", "d/a")),
+              tests::pending(tests::file_entry("other"), "o")});
   add(stack, tests::make_archive({{.path = "d/new", .type = 'h', .target = "d/z"}}), "/");
   CHECK(stack.layers().back() == Names{"/d/", "/d/a", "/d/new", "/d/z"});
   for (const char* path : {"d/a", "d/new", "d/z"}) CHECK(text_at(stack, path) == "old");
@@ -177,10 +182,11 @@ TEST_CASE("what an archive replaces within itself leaves nothing behind") {
   FakeStack stack;
   stack.push({tests::pending(tests::dir_entry("d")), tests::pending(tests::file_entry("d/old"), "x"),
               tests::pending(tests::dir_entry("d/s")), tests::pending(tests::file_entry("d/s/old"), "y")});
-  add(stack, tests::make_archive({{.path = "d", .content = "file"},
-                                  {.path = "d", .type = 'd', .mode = 0700},
-                                  {.path = "d/s", .type = 'd', .mode = 0700},
-                                  {.path = "d/s/new", .content = "n"}}),
+  add(stack,
+      tests::make_archive({{.path = "d", .content = "file"},
+                           {.path = "d", .type = 'd', .mode = 0700},
+                           {.path = "d/s", .type = 'd', .mode = 0700},
+                           {.path = "d/s/new", .content = "n"}}),
       "/");
   CHECK(stack.layers().back() == Names{"/d/", "/d/.wh.old", "/d/s/", "/d/s/.wh.old", "/d/s/new"});
   CHECK(!stack.tree().find("d/old"));
@@ -190,31 +196,37 @@ TEST_CASE("what an archive replaces within itself leaves nothing behind") {
 
 TEST_CASE("links to links, pipes and missing files in archives") {
   FakeStack stack;
-  add(stack, tests::make_archive({{.path = "l", .type = 's', .target = "nowhere"},
-                                  {.path = "l2", .type = 'h', .target = "l"},
-                                  {.path = "p", .type = 'p'},
-                                  {.path = "c", .type = 'c'}}),
+  add(stack,
+      tests::make_archive({{.path = "l", .type = 's', .target = "nowhere"},
+                           {.path = "l2", .type = 'h', .target = "l"},
+                           {.path = "p", .type = 'p'},
+                           {.path = "c", .type = 'c'}}),
       "/");
   CHECK(stack.tree().find("l2")->attributes.link_target == "nowhere");
   CHECK(stack.tree().find("p")->attributes.type == oci::FileType::fifo);
   CHECK(stack.tree().find("c")->attributes.device_minor == 3);
-  CHECK_THROWS_AS(add(stack, tests::make_archive({{.path = "h", .type = 'h', .target = "nope"}}), "/"), Error);
-  CHECK_THROWS_AS(add(stack, tests::make_archive({{.path = "d", .type = 'd'}, {.path = "h", .type = 'h', .target = "d"}}),
-                      "/"),
+  CHECK_THROWS_AS(add(stack, tests::make_archive({{.path = "h", .type = 'h', .target = "nope"}}), "/"),
                   Error);
+  CHECK_THROWS_AS(
+      add(stack, tests::make_archive({{.path = "d", .type = 'd'}, {.path = "h", .type = 'h', .target = "d"}}),
+          "/"),
+      Error);
   CHECK_THROWS_AS(add(stack, tests::make_archive({{.path = "l/below", .content = "x"}}), "/"), Error);
-  CHECK_THROWS_AS(add(stack, tests::make_archive({{.path = "f", .content = "x"}, {.path = "f/below", .content = "x"}}),
-                      "/"),
-                  Error);
+  CHECK_THROWS_AS(
+      add(stack, tests::make_archive({{.path = "f", .content = "x"}, {.path = "f/below", .content = "x"}}),
+          "/"),
+      Error);
 }
 
 TEST_CASE("PAX archives with names outside ASCII, long names and capabilities") {
   const std::string deep = std::string(120, 'a') + "/" + std::string(120, 'b');
   FakeStack stack;
-  add(stack, tests::make_archive({{.path = "ünï/日本", .content = "u"},
-                                  {.path = deep, .content = "deep"},
-                                  {.path = "cap", .content = "c", .xattrs = {{"security.capability", "v"}, {"user.x", "y"}}}},
-                                 "xz", "pax"),
+  add(stack,
+      tests::make_archive(
+          {{.path = "ünï/日本", .content = "u"},
+           {.path = deep, .content = "deep"},
+           {.path = "cap", .content = "c", .xattrs = {{"security.capability", "v"}, {"user.x", "y"}}}},
+          "xz", "pax"),
       "/");
   CHECK(text_at(stack, "ünï/日本") == "u");
   CHECK(text_at(stack, deep) == "deep");
@@ -225,7 +237,8 @@ TEST_CASE("every truncation of an archive is an error or no archive, never a par
   for (const char* const compression : {"none", "gzip", "zstd", "xz", "bzip2"}) {
     std::string content(3000, 'x');
     for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 7919 >> 3);
-    const std::string whole = tests::make_archive({{.path = "a", .content = content}, {.path = "b", .content = "b"}}, compression);
+    const std::string whole =
+        tests::make_archive({{.path = "a", .content = content}, {.path = "b", .content = "b"}}, compression);
     // The last two blocks of a tar say nothing; without them it is whole.
     const std::size_t end = std::string_view(compression) == "none" ? 512 + 3072 + 1024 : whole.size() - 8;
     for (std::size_t size = 1; size < end; size += 97) {
@@ -245,7 +258,8 @@ TEST_CASE("every truncation of an archive is an error or no archive, never a par
 
 TEST_CASE("WORKDIR makes what is missing and nothing else") {
   FakeStack stack;
-  stack.push({tests::pending(tests::dir_entry("have", 0700)), tests::pending(tests::file_entry("file"), "f")});
+  stack.push(
+      {tests::pending(tests::dir_entry("have", 0700)), tests::pending(tests::file_entry("file"), "f")});
   const auto content = stack.content();
   CHECK(plan_workdir("/have", "5", stack.tree(), *content, kBuildTime).empty());
   CHECK(plan_workdir("/", "5", stack.tree(), *content, kBuildTime).empty());
@@ -256,9 +270,10 @@ TEST_CASE("WORKDIR makes what is missing and nothing else") {
   CHECK(made->attributes.gid == 5);
   CHECK(made->attributes.mtime == kBuildTime);
   CHECK(stack.tree().find("have")->attributes.mode == 0700);
-  CHECK_THROWS_WITH_AS(plan_workdir("/file/x", "", stack.tree(), *content, kBuildTime), "mkdir /file: not a directory",
-                       Error);
-  CHECK_THROWS_WITH_AS(plan_workdir("/x", "app", oci::FileTree(), *content, kBuildTime), "invalid user index: -1", Error);
+  CHECK_THROWS_WITH_AS(plan_workdir("/file/x", "", stack.tree(), *content, kBuildTime),
+                       "mkdir /file: not a directory", Error);
+  CHECK_THROWS_WITH_AS(plan_workdir("/x", "app", oci::FileTree(), *content, kBuildTime),
+                       "invalid user index: -1", Error);
 }
 
 }  // namespace

@@ -78,7 +78,8 @@ TEST_CASE("the key of a copy knows bytes, modes, owners, link texts, names and t
   other.attributes.link_target = "b";
   link.tree.add("d/l", other);
   name.tree.add_file("d/h", plain(), "");
-  for (Sample* changed : {&bytes, &mode, &owner, &link, &name}) CHECK(changed->key(request_of({"d"})) != whole);
+  for (Sample* changed : {&bytes, &mode, &owner, &link, &name})
+    CHECK(changed->key(request_of({"d"})) != whole);
 
   Sample sample;
   CHECK(sample.key(request_of({"a"})) != sample.key(request_of({"b"})));
@@ -164,7 +165,8 @@ TEST_CASE("only names in --chown need the target") {
 TEST_CASE("the account files of the target join the key when they are asked to") {
   const auto key_with = [](const std::string& passwd) {
     tests::FakeStack stack;
-    stack.push({tests::pending(tests::dir_entry("etc")), tests::pending(tests::file_entry("etc/passwd"), passwd)});
+    stack.push(
+        {tests::pending(tests::dir_entry("etc")), tests::pending(tests::file_entry("etc/passwd"), passwd)});
     cache::CacheKeyBuilder key("test");
     add_owner_files_to_key(key, stack.tree(), *stack.content());
     return key.finish().digest();

@@ -8,8 +8,8 @@
 #include "builder/stage_source.h"
 #include "tests/support/tree_fakes.h"
 
-/// Random sources, targets and requests. The tar writer behind FakeStack refuses every layer that is not in order:
-/// parents missing or late, names twice, links to nothing, whiteouts out of place.
+/// Random sources, targets and requests. The tar writer behind FakeStack refuses every layer that is not in
+/// order: parents missing or late, names twice, links to nothing, whiteouts out of place.
 
 namespace imgbuild::builder {
 namespace {
@@ -19,15 +19,19 @@ class Dice {
   explicit Dice(unsigned seed) : engine_(seed) {}
   unsigned roll(unsigned sides) { return static_cast<unsigned>(engine_() % sides); }
   template <typename List>
-  const auto& pick(const List& list) { return list[roll(static_cast<unsigned>(std::size(list)))]; }
+  const auto& pick(const List& list) {
+    return list[roll(static_cast<unsigned>(std::size(list)))];
+  }
 
  private:
   std::mt19937 engine_;
 };
 
 constexpr const char* kNames[] = {"a", "b", "c.txt", "d", "e-f", "A", "\xff", "z z"};
-constexpr const char* kTargets[] = {"a", "../b", "/d", "/", "..", "d/a", "nowhere", "../../../../a/b", "z z/.."};
-constexpr const char* kSources[] = {".", "a", "d", "*", "a*", "d/*", "?", "*/*", "d/./a", "./a", "../d", "**/a", "b/../d"};
+constexpr const char* kTargets[] = {"a",     "../b", "/d", "/", "..", "d/a", "nowhere", "../../../../a/b",
+                                    "z z/.."};
+constexpr const char* kSources[] = {".",   "a",     "d",   "*",    "a*",   "d/*",   "?",
+                                    "*/*", "d/./a", "./a", "../d", "**/a", "b/../d"};
 constexpr const char* kDestinations[] = {"/", "/x", "/x/", "/a", "/a/b/", "/d/.", "/d/a/b", "/c.txt/q"};
 constexpr const char* kExcludes[] = {"a", "**/a", "d", "!d/a", "*", "!**/b"};
 
@@ -37,7 +41,8 @@ std::string random_path(Dice& dice) {
   return path;
 }
 
-/// Adds an entry unless something else than a directory is in the way: a tree on disk has no files below files.
+/// Adds an entry unless something else than a directory is in the way: a tree on disk has no files below
+/// files.
 void add_random(Dice& dice, MemorySource& tree, const std::string& path) {
   for (auto slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
     const auto parent = tree.find(path.substr(0, slash));
@@ -52,10 +57,16 @@ void add_random(Dice& dice, MemorySource& tree, const std::string& path) {
       node.attributes.type = oci::FileType::symlink;
       node.attributes.link_target = dice.pick(kTargets);
       break;
-    case 1: node.attributes.type = oci::FileType::directory; break;
-    case 2: node.attributes.type = oci::FileType::fifo; break;
-    case 3: return tree.add_file(path, node.attributes, "linked", "group");
-    default: return tree.add_file(path, node.attributes, std::string(dice.roll(3), 'x'));
+    case 1:
+      node.attributes.type = oci::FileType::directory;
+      break;
+    case 2:
+      node.attributes.type = oci::FileType::fifo;
+      break;
+    case 3:
+      return tree.add_file(path, node.attributes, "linked", "group");
+    default:
+      return tree.add_file(path, node.attributes, std::string(dice.roll(3), 'x'));
   }
   tree.add(path, node);
 }
@@ -89,7 +100,8 @@ TEST_CASE("random copies onto random trees make valid layers or clear errors") {
         cache::CacheKeyBuilder key("test");
         selection->add_to_key(key);
         const auto content = stack.content();
-        stack.push(plan_copy(request, *selection, dice.roll(5) == 0 ? oci::FileTree() : stack.tree(), *content));
+        stack.push(
+            plan_copy(request, *selection, dice.roll(5) == 0 ? oci::FileTree() : stack.tree(), *content));
         ++made;
       } catch (const Error& error) {
         CHECK(!error.message().empty());
@@ -118,7 +130,7 @@ TEST_CASE("random archives stay below their destination and make valid layers") 
         member.type = dice.pick(kTypes);
         member.content = "x";
         member.target = member.type == 'h' && dice.roll(3) > 0 && !members.empty() ? dice.pick(members).path
-                                                                                    : dice.pick(kTargets);
+                                                                                   : dice.pick(kTargets);
         members.push_back(member);
       }
       MemorySource tree;

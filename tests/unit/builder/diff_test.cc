@@ -30,7 +30,8 @@ namespace {
 /// A layer on disk and as a tree, and a detached overlay on top of it to change things in.
 class Overlay {
  public:
-  explicit Overlay(std::vector<oci::PendingEntry> base, oci::OverlayFlavour flavour = tests::overlay_flavour())
+  explicit Overlay(std::vector<oci::PendingEntry> base,
+                   oci::OverlayFlavour flavour = tests::overlay_flavour())
       : flavour_(flavour), dir_(TempDir::create("/var/tmp", "imgbuild-diff-test-")) {
     for (const char* name : {"lower", "upper", "work"}) ensure_dir_at(dir_.fd(), name, 0755);
     lower_ = open_at(dir_.fd(), "lower", O_RDONLY | O_DIRECTORY);
@@ -46,7 +47,9 @@ class Overlay {
   }
   /// The path of `name` in the merged view, for plain system calls.
   std::string at(const std::string& name) const { return cat("/proc/self/fd/", merged_.get(), "/", name); }
-  std::string in_upper(const std::string& name) const { return cat("/proc/self/fd/", upper_->fd(), "/", name); }
+  std::string in_upper(const std::string& name) const {
+    return cat("/proc/self/fd/", upper_->fd(), "/", name);
+  }
   void write(const std::string& name, const std::string& text) const {
     const UniqueFd file = open_path(at(name), O_WRONLY | O_CREAT | O_TRUNC, 0644);
     write_all(file.get(), text);
@@ -65,9 +68,15 @@ class Overlay {
     std::vector<std::string> out;
     for (const auto& pending : diff().entries) {
       const LayerEntry& entry = pending.entry;
-      if (entry.kind == LayerEntry::Kind::whiteout) out.push_back(cat("- ", entry.path));
-      else if (entry.kind == LayerEntry::Kind::hard_link) out.push_back(cat("h ", entry.path, " -> ", entry.hard_link_target));
-      else out.push_back(cat(entry.attributes.type == oci::FileType::directory ? "d " : entry.attributes.type == oci::FileType::symlink ? "l " : "f ", entry.path));
+      if (entry.kind == LayerEntry::Kind::whiteout)
+        out.push_back(cat("- ", entry.path));
+      else if (entry.kind == LayerEntry::Kind::hard_link)
+        out.push_back(cat("h ", entry.path, " -> ", entry.hard_link_target));
+      else
+        out.push_back(cat(entry.attributes.type == oci::FileType::directory ? "d "
+                          : entry.attributes.type == oci::FileType::symlink ? "l "
+                                                                            : "f ",
+                          entry.path));
     }
     return out;
   }
@@ -83,13 +92,17 @@ class Overlay {
 
 using Lines = std::vector<std::string>;
 
-oci::PendingEntry dir(const std::string& path, std::uint32_t mode = 0755) { return {tests::dir_entry(path, mode), {}}; }
+oci::PendingEntry dir(const std::string& path, std::uint32_t mode = 0755) {
+  return {tests::dir_entry(path, mode), {}};
+}
 oci::PendingEntry file(const std::string& path, const std::string& text) {
   auto entry = tests::file_entry(path, text.size());
   entry.attributes.mtime = {1'600'000'000, 0};
   return {entry, [text] { return std::make_unique<StringSource>(text); }};
 }
-oci::PendingEntry other_name(const std::string& path, const std::string& target) { return {tests::hard_link_entry(path, target), {}}; }
+oci::PendingEntry other_name(const std::string& path, const std::string& target) {
+  return {tests::hard_link_entry(path, target), {}};
+}
 
 }  // namespace
 
@@ -110,11 +123,12 @@ TEST_CASE("new files come with their parents in layer order") {
 TEST_CASE("changes that change nothing are left out") {
   if (tests::lacks_root()) return;
   const Overlay overlay({dir("d"), file("d/same", "abc"), file("d/other", "abc")});
-  REQUIRE(::chmod(overlay.at("d/same").c_str(), 0644) == 0);            // copied up, no change
+  REQUIRE(::chmod(overlay.at("d/same").c_str(), 0644) == 0);  // copied up, no change
   overlay.write("d/created", "x");
-  REQUIRE(::unlink(overlay.at("d/created").c_str()) == 0);              // only the directory's time changed
+  REQUIRE(::unlink(overlay.at("d/created").c_str()) == 0);  // only the directory's time changed
   struct stat info {};
-  REQUIRE(::stat(overlay.in_upper("d/same").c_str(), &info) == 0);      // it is in the upper directory all the same
+  REQUIRE(::stat(overlay.in_upper("d/same").c_str(), &info) ==
+          0);  // it is in the upper directory all the same
   CHECK(overlay.changes().empty());
   // The same size and time, other bytes: only reading tells.
   const timespec times[] = {{1'600'000'000, 0}, {1'600'000'000, 0}};
@@ -239,7 +253,7 @@ TEST_CASE("a copied placeholder of a device is no change") {
   REQUIRE(::stat(overlay.at("dev/zero").c_str(), &info) == 0);
   REQUIRE(S_ISREG(info.st_mode));
   REQUIRE(::chmod(overlay.at("dev/zero").c_str(), 0666) == 0);
-  REQUIRE(::lstat(overlay.in_upper("dev/zero").c_str(), &info) == 0);   // it was copied
+  REQUIRE(::lstat(overlay.in_upper("dev/zero").c_str(), &info) == 0);  // it was copied
   CHECK(overlay.changes().empty());
   SUBCASE("but a file with something in it is one") {
     overlay.write("dev/zero", "x");
@@ -252,7 +266,8 @@ TEST_CASE("a copied placeholder of a device is no change") {
 }
 
 TEST_CASE("capabilities of another revision are brought into the form of layers") {
-  const std::string second("\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20);
+  const std::string second("\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+                           20);
   std::string third = second;
   third[3] = 3;
   CHECK(layer_capability(second) == second);

@@ -55,7 +55,8 @@ TEST_CASE("the Dockerfile is read by name, and dockerfile stands in for a missin
   CHECK(read_dockerfile(place.path, "Dockerfile", PathTrust::trusted)->name() == "dockerfile");
   place.write("Dockerfile", "upper");
   CHECK(place.read("Dockerfile") == "upper");
-  CHECK(mentions(place.failure("DOCKERFILE"), "failed to read dockerfile: open DOCKERFILE: no such file or directory"));
+  CHECK(mentions(place.failure("DOCKERFILE"),
+                 "failed to read dockerfile: open DOCKERFILE: no such file or directory"));
 }
 
 TEST_CASE("a missing Dockerfile is answered with similar names") {

@@ -18,7 +18,8 @@ namespace {
 EvaluateOptions amd64() { return case_options(nlohmann::json::object()); }
 
 Plan plan_of(const std::string& text, TableResolver& bases, const EvaluateOptions& options = amd64()) {
-  return evaluate(parser::parse_dockerfile(std::make_shared<const SourceText>("Dockerfile", text)), options, bases, {});
+  return evaluate(parser::parse_dockerfile(std::make_shared<const SourceText>("Dockerfile", text)), options,
+                  bases, {});
 }
 Plan plan_of(const std::string& text, const EvaluateOptions& options = amd64()) {
   TableResolver bases;
@@ -40,13 +41,16 @@ const Op& last_op(const Plan& plan) {
   return std::get<Op>(plan.stages.at(plan.target).steps.back().op);
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
 TEST_CASE("only stages the target needs are planned, numbered in file order") {
   const Plan plan = plan_of(
-      "FROM nosuch AS unused\nFROM scratch AS a\nCOPY f /f\nFROM nosuch2\nFROM scratch\nCOPY --from=a /f /g\n");
+      "FROM nosuch AS unused\nFROM scratch AS a\nCOPY f /f\nFROM nosuch2\nFROM scratch\nCOPY --from=a /f "
+      "/g\n");
   REQUIRE(plan.stages.size() == 2);
   CHECK(plan.target == 1);
   CHECK(std::get<FromStage>(last_op<CopyOp>(plan).from).stage == 0);
@@ -64,13 +68,15 @@ TEST_CASE("a trigger may need a stage nobody else needs") {
 }
 
 TEST_CASE("COPY --from takes a variable that names a stage, and nothing else") {
-  const Plan plan = plan_of("FROM scratch AS one\nCOPY f /f\nFROM scratch\nARG Z=one\nCOPY --from=$Z /f /g\n");
+  const Plan plan =
+      plan_of("FROM scratch AS one\nCOPY f /f\nFROM scratch\nARG Z=one\nCOPY --from=$Z /f /g\n");
   CHECK(plan.stages.size() == 2);
   CHECK(std::get<FromStage>(last_op<CopyOp>(plan).from).stage == 0);
   const std::string refused = failure_of("FROM scratch\nARG Z=busybox\nCOPY --from=$Z a /x\n");
   CHECK(refused.starts_with("3: "));
   CHECK(contains(refused, "variable expansion is not supported for --from"));
-  CHECK(contains(failure_of("FROM scratch\nCOPY --from=$NONE a /x\n"), "variable expansion is not supported"));
+  CHECK(
+      contains(failure_of("FROM scratch\nCOPY --from=$NONE a /x\n"), "variable expansion is not supported"));
 }
 
 TEST_CASE("a named context replaces a stage and its base is never asked for") {
@@ -78,12 +84,13 @@ TEST_CASE("a named context replaces a stage and its base is never asked for") {
   bases.add_context("dep", {FromContext{"dep"}, {}, "context dep"});
   EvaluateOptions options = amd64();
   options.named_contexts = {"dep"};
-  const Plan plan =
-      plan_of("FROM nosuch AS dep\nRUN --network=host x\nFROM scratch\nCOPY --from=dep a /a\n", bases, options);
+  const Plan plan = plan_of("FROM nosuch AS dep\nRUN --network=host x\nFROM scratch\nCOPY --from=dep a /a\n",
+                            bases, options);
   REQUIRE(plan.stages.size() == 2);
   CHECK(std::get<FromContext>(plan.stages[0].base).name == "dep");
   CHECK(plan.stages[0].steps.empty());
-  CHECK(std::none_of(bases.asked.begin(), bases.asked.end(), [](const auto& a) { return a.starts_with("image"); }));
+  CHECK(std::none_of(bases.asked.begin(), bases.asked.end(),
+                     [](const auto& a) { return a.starts_with("image"); }));
 }
 
 TEST_CASE("RUN sees ENV and ARG, and proxies apart from them") {
@@ -91,7 +98,8 @@ TEST_CASE("RUN sees ENV and ARG, and proxies apart from them") {
   options.build_args = {{"HTTP_PROXY", "up"}, {"http_proxy", "low"}, {"UNDECLARED", "x"}};
   const Plan plan = plan_of("FROM busybox\nENV A=1\nARG B=2\nARG UNSET\nRUN env\n", options);
   const RunOp& run = last_op<RunOp>(plan);
-  CHECK(std::vector<std::string>(run.env.begin() + 1, run.env.end()) == std::vector<std::string>{"A=1", "B=2"});
+  CHECK(std::vector<std::string>(run.env.begin() + 1, run.env.end()) ==
+        std::vector<std::string>{"A=1", "B=2"});
   CHECK(run.unkeyed_env == std::vector<std::string>{"http_proxy=low", "HTTP_PROXY=low"});
   CHECK(run.hostname == "buildkitsandbox");
 }
@@ -113,8 +121,11 @@ TEST_CASE("mounts are joined to WORKDIR and checked") {
   CHECK(!run.mounts[0].options.uid);
   CHECK(last_op<RunOp>(plan_of(start + "type=secret,id=a/b true\n")).mounts.at(0).target == "/run/secrets/b");
   CHECK(last_op<RunOp>(plan_of(start + "type=secret,id=a,env=E true\n")).mounts.at(0).target.empty());
-  for (const char* target : {"/", "..", "/proc/self", "/sys", "/dev", "/dev/null", "/dev/shm", "/x/../proc"}) {
-    CHECK_MESSAGE(contains(failure_of(start + "type=tmpfs,target=" + target + " true\n"), "3: invalid mount target"), target);
+  for (const char* target :
+       {"/", "..", "/proc/self", "/sys", "/dev", "/dev/null", "/dev/shm", "/x/../proc"}) {
+    CHECK_MESSAGE(
+        contains(failure_of(start + "type=tmpfs,target=" + target + " true\n"), "3: invalid mount target"),
+        target);
   }
   CHECK(failure_of(start + "type=tmpfs,target=/dev/shm/x true\n") == "no failure");
   CHECK(failure_of(start + "type=tmpfs,target=/process true\n") == "no failure");
@@ -145,10 +156,14 @@ TEST_CASE("destinations keep their trailing slash and never leave the root") {
 
 TEST_CASE("COPY and ADD refuse sources and flags that cannot work") {
   CHECK(contains(failure_of("FROM scratch\nCOPY http://h/f /x\n"), "2: source can't be a URL for COPY"));
-  CHECK(contains(failure_of("FROM scratch\nCOPY https://h/r.git /x\n"), "source can't be a git ref for COPY"));
-  CHECK(contains(failure_of("FROM scratch\nADD --checksum=md5:00 http://h/f /x\n"), "unsupported digest algorithm"));
-  CHECK(contains(failure_of("FROM scratch\nADD --checksum=abc http://h/f /x\n"), "invalid checksum digest format"));
-  CHECK(contains(failure_of("FROM scratch\nADD --checksum=sha256:0 a /x\n"), "checksum requires HTTP(S) or Git sources"));
+  CHECK(
+      contains(failure_of("FROM scratch\nCOPY https://h/r.git /x\n"), "source can't be a git ref for COPY"));
+  CHECK(contains(failure_of("FROM scratch\nADD --checksum=md5:00 http://h/f /x\n"),
+                 "unsupported digest algorithm"));
+  CHECK(contains(failure_of("FROM scratch\nADD --checksum=abc http://h/f /x\n"),
+                 "invalid checksum digest format"));
+  CHECK(contains(failure_of("FROM scratch\nADD --checksum=sha256:0 a /x\n"),
+                 "checksum requires HTTP(S) or Git sources"));
   CHECK(contains(failure_of("FROM scratch\nCOPY --chmod=u+q a /x\n"), "2: "));
 }
 
@@ -167,8 +182,10 @@ TEST_CASE("the source date comes from the build argument, else from a global def
 }
 
 TEST_CASE("a trigger without a proper instruction is an error of the child's FROM line") {
-  CHECK(failure_of("FROM scratch AS x\nONBUILD BOGUS\nFROM x\n").starts_with("3: unknown instruction: BOGUS"));
-  CHECK(contains(failure_of("FROM scratch AS x\nONBUILD COPY --from=x a b\nFROM x AS y\nONBUILD COPY --from=z a b\nFROM y AS z\n"),
+  CHECK(
+      failure_of("FROM scratch AS x\nONBUILD BOGUS\nFROM x\n").starts_with("3: unknown instruction: BOGUS"));
+  CHECK(contains(failure_of("FROM scratch AS x\nONBUILD COPY --from=x a b\nFROM x AS y\nONBUILD COPY "
+                            "--from=z a b\nFROM y AS z\n"),
                  "circular dependency detected on stage: z"));
 }
 
@@ -202,7 +219,8 @@ TEST_CASE("titles of steps are those of the verified cases") {
 }
 
 TEST_CASE("a plan can be read") {
-  const std::string text = dump_plan(plan_of("FROM busybox AS a\nRUN --mount=type=cache,target=/c make\nFROM scratch\nCOPY --from=a / /\n"));
+  const std::string text = dump_plan(
+      plan_of("FROM busybox AS a\nRUN --mount=type=cache,target=/c make\nFROM scratch\nCOPY --from=a / /\n"));
   CHECK(contains(text, "stage 0 (a)"));
   CHECK(contains(text, "mount cache at /c from scratch, id /c, rw"));
   CHECK(contains(text, "from: stage 0 (a)"));

@@ -1,10 +1,11 @@
 #include "builder/git_source.h"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
+
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sys/stat.h>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -29,9 +30,13 @@ struct Sources {
   NoMemo memo;
   RemoteFetcher fetcher{http, memo, nullptr, {}, {.work_directory = fixture.directory()}};
 
-  RemoteResult fetch(const std::string& source, const std::string& checksum = {}, std::optional<bool> keep = {}) {
-    return fetcher.fetch({.source = fixture.url() + source, .checksum = checksum, .keep_git_dir = keep,
-                          .build_time = {1234, 0}}, {}, {});
+  RemoteResult fetch(const std::string& source, const std::string& checksum = {},
+                     std::optional<bool> keep = {}) {
+    return fetcher.fetch({.source = fixture.url() + source,
+                          .checksum = checksum,
+                          .keep_git_dir = keep,
+                          .build_time = {1234, 0}},
+                         {}, {});
   }
   std::string error_of(const std::string& source, const std::string& checksum = {}) {
     try {
@@ -94,13 +99,17 @@ TEST_CASE("the git cases of the specification are fetched as it says") {
     std::string checksum;
     std::optional<bool> keep;
     std::string source;
-    bool changed = false;   // flags that are the copy's business
+    bool changed = false;  // flags that are the copy's business
     for (std::size_t i = 1; i + 1 < words.size(); ++i) {
       const std::string word(words[i]);
-      if (word.starts_with("--checksum=")) checksum = word.substr(11);
-      else if (word.starts_with("--keep-git-dir=")) keep = word.ends_with("true");
-      else if (word.starts_with("--")) changed = true;
-      else source = word.substr(1);
+      if (word.starts_with("--checksum="))
+        checksum = word.substr(11);
+      else if (word.starts_with("--keep-git-dir="))
+        keep = word.ends_with("true");
+      else if (word.starts_with("--"))
+        changed = true;
+      else
+        source = word.substr(1);
     }
     CAPTURE(id);
     ++run;
@@ -129,9 +138,12 @@ TEST_CASE("the git cases of the specification are fetched as it says") {
       const std::string type = entry.at("type").get<std::string>();
       const auto mode = type == "symlink" ? 0 : std::stoul(entry.at("mode").get<std::string>(), nullptr, 8);
       const std::string name = path.substr(3);
-      if (type == "dir") expected.push_back(cat(name, "/ ", mode));
-      else if (type == "symlink") expected.push_back(cat(name, " -> ", entry.at("target").get<std::string>()));
-      else expected.push_back(cat(name, " ", mode, " ", entry.at("content").get<std::string>()));
+      if (type == "dir")
+        expected.push_back(cat(name, "/ ", mode));
+      else if (type == "symlink")
+        expected.push_back(cat(name, " -> ", entry.at("target").get<std::string>()));
+      else
+        expected.push_back(cat(name, " ", mode, " ", entry.at("content").get<std::string>()));
     }
     const RemoteResult result = sources.fetch(source, checksum, keep);
     CHECK(result.is_git);
@@ -203,22 +215,23 @@ cd ../git/repo.git; git update-server-info
 
 TEST_CASE("remotes and refs that could be options, helpers or local paths are refused") {
   for (const char* remote : {"", "-x", "--upload-pack=/x", "ssh://-oProxyCommand=x/y", "-oProxyCommand=x:y",
-                             "git@-oProxyCommand=x:y", "ext::sh -c x", "file:///etc", "/etc", "./x", "ftp://h/x.git",
-                             "https://h/a\nb.git", "https:///x.git"}) {
+                             "git@-oProxyCommand=x:y", "ext::sh -c x", "file:///etc", "/etc", "./x",
+                             "ftp://h/x.git", "https://h/a\nb.git", "https:///x.git"}) {
     CAPTURE(remote);
     CHECK_THROWS_AS(check_git_remote(remote), Error);
   }
-  for (const char* remote : {"https://h/x.git", "http://127.0.0.1:80/x.git", "git@h:x/y.git", "ssh://git@h:22/x",
-                             "git://h/x", "https://u:p@h/x.git"}) {
+  for (const char* remote : {"https://h/x.git", "http://127.0.0.1:80/x.git", "git@h:x/y.git",
+                             "ssh://git@h:22/x", "git://h/x", "https://u:p@h/x.git"}) {
     CAPTURE(remote);
     CHECK_NOTHROW(check_git_remote(remote));
   }
-  for (const char* ref : {"", "-x", "--upload-pack=x", "refs/heads/--upload-pack=x", "a..b", "a b", "a:b", "a^", "a\n",
-                          "x.lock", "a@{1}", "/a", "a//b", "a/.b"}) {
+  for (const char* ref : {"", "-x", "--upload-pack=x", "refs/heads/--upload-pack=x", "a..b", "a b", "a:b",
+                          "a^", "a\n", "x.lock", "a@{1}", "/a", "a//b", "a/.b"}) {
     CAPTURE(ref);
     CHECK_THROWS_AS(check_git_ref(ref), Error);
   }
-  for (const char* ref : {"main", "refs/tags/v1.2", "feature/x-y_z", "8b00ee52"}) CHECK_NOTHROW(check_git_ref(ref));
+  for (const char* ref : {"main", "refs/tags/v1.2", "feature/x-y_z", "8b00ee52"})
+    CHECK_NOTHROW(check_git_ref(ref));
 }
 
 TEST_CASE("a checkout leaves nothing behind, whether it worked or not") {

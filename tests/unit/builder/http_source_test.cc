@@ -1,6 +1,7 @@
 #include "builder/http_source.h"
 
 #include <doctest/doctest.h>
+
 #include <map>
 
 #include "base/error.h"
@@ -32,7 +33,9 @@ class MapMemo final : public HttpMemo {
     const auto found = entries.find(url);
     return found == entries.end() ? std::nullopt : std::optional(found->second);
   }
-  void remember(const std::string& url, const HttpMemoEntry& entry) override { entries.insert_or_assign(url, entry); }
+  void remember(const std::string& url, const HttpMemoEntry& entry) override {
+    entries.insert_or_assign(url, entry);
+  }
   std::map<std::string, HttpMemoEntry> entries;
 };
 
@@ -50,11 +53,15 @@ TEST_CASE("the file's name comes from the URL, its time from Last-Modified") {
     std::int64_t mtime;
   };
   // The expectations of RM-01 to RM-11.
-  for (const Expected& one : {Expected{"/f.txt", "f.txt", "hello\n", 1420113600}, {"/nolm", "nolm", "nolm\n", 0},
+  for (const Expected& one : {Expected{"/f.txt", "f.txt", "hello\n", 1420113600},
+                              {"/nolm", "nolm", "nolm\n", 0},
                               {"/f.txt?x=1", "f.txt", "hello\n", 1420113600},
-                              {"/f.txt#frag", "f.txt", "hello\n", 1420113600}, {"/cd", "cd", "cd\n", 0},
-                              {"/r", "r", "hello\n", 1420113600}, {"/", "__unnamed__", "root\n", 1420113600},
-                              {"/sub/", "sub", "sub\n", 1420113600}, {"", "__unnamed__", "root\n", 1420113600},
+                              {"/f.txt#frag", "f.txt", "hello\n", 1420113600},
+                              {"/cd", "cd", "cd\n", 0},
+                              {"/r", "r", "hello\n", 1420113600},
+                              {"/", "__unnamed__", "root\n", 1420113600},
+                              {"/sub/", "sub", "sub\n", 1420113600},
+                              {"", "__unnamed__", "root\n", 1420113600},
                               {"/a%20b.txt", "a b.txt", "sp\n", 1420113600}}) {
     CAPTURE(one.path);
     const FetchedFile file = fetch_http(http, fixture.url() + one.path, {}, {});
@@ -75,15 +82,20 @@ TEST_CASE("failures name the status") {
 TEST_CASE("a checksum decides, and a wrong one is refused before anything is asked for") {
   tests::RemoteFixture fixture;
   oci::HttpClient http({});
-  CHECK(bytes_of(fetch_http(http, fixture.url() + "/f.txt", {.checksum = "sha256:" + kHelloDigest}, {})) == "hello\n");
+  CHECK(bytes_of(fetch_http(http, fixture.url() + "/f.txt", {.checksum = "sha256:" + kHelloDigest}, {})) ==
+        "hello\n");
   const std::string zeros(64, '0');
   CHECK(error_of(fixture.url() + "/f.txt", {.checksum = "sha256:" + zeros}) ==
         cat("digest mismatch sha256:", kHelloDigest, ": sha256:", zeros));
-  CHECK(error_of(fixture.url() + "/f.txt", {.checksum = "sha512:" + zeros + zeros}).starts_with("digest mismatch sha512:"));
+  CHECK(error_of(fixture.url() + "/f.txt", {.checksum = "sha512:" + zeros + zeros})
+            .starts_with("digest mismatch sha512:"));
   fixture.server().forget_requests();
-  CHECK(error_of(fixture.url() + "/f.txt", {.checksum = "md5:00"}).starts_with("unsupported digest algorithm"));
-  CHECK(error_of(fixture.url() + "/f.txt", {.checksum = "abc"}).starts_with("invalid checksum digest format"));
-  CHECK(error_of(fixture.url() + "/f.txt", {.checksum = "sha256:ABC"}).starts_with("invalid checksum digest format"));
+  CHECK(
+      error_of(fixture.url() + "/f.txt", {.checksum = "md5:00"}).starts_with("unsupported digest algorithm"));
+  CHECK(
+      error_of(fixture.url() + "/f.txt", {.checksum = "abc"}).starts_with("invalid checksum digest format"));
+  CHECK(error_of(fixture.url() + "/f.txt", {.checksum = "sha256:ABC"})
+            .starts_with("invalid checksum digest format"));
   CHECK(fixture.server().requests().empty());
 }
 
@@ -91,7 +103,8 @@ TEST_CASE("names that are no file names are refused") {
   CHECK(file_name_of_url("http://h/a/b.tar.gz?x=/y") == "b.tar.gz");
   CHECK(file_name_of_url("http://h/%e2%82%ac") == "€");
   CHECK(file_name_of_url("http://h/100%") == "100%");
-  for (const char* url : {"http://h/..%2f..%2fx", "http://h/a%00b", "http://h/a%0ab", "http://h/a%5cb", "http://h/x%2f"}) {
+  for (const char* url :
+       {"http://h/..%2f..%2fx", "http://h/a%00b", "http://h/a%0ab", "http://h/a%5cb", "http://h/x%2f"}) {
     CAPTURE(url);
     CHECK_THROWS_AS(file_name_of_url(url), Error);
   }
@@ -106,7 +119,8 @@ TEST_CASE("redirects to other schemes and cut bodies are errors") {
     CHECK(!error_of(server.url() + "/to?" + target).empty());
   }
   CHECK(!error_of(server.url() + "/cut").empty());
-  CHECK(error_of(server.url() + "/x", {.global_addresses_only = true}).find("not public") != std::string::npos);
+  CHECK(error_of(server.url() + "/x", {.global_addresses_only = true}).find("not public") !=
+        std::string::npos);
   CHECK(error_of("ftp://127.0.0.1/x").find("only http and https") != std::string::npos);
 }
 
@@ -135,7 +149,8 @@ TEST_CASE("an unchanged file is not sent again until somebody reads it") {
 }
 
 TEST_CASE("a file beyond the limit is refused") {
-  tests::HttpServer server([](const tests::ServerRequest&) { return tests::ServerReply{.body = std::string(2000, 'x')}; });
+  tests::HttpServer server(
+      [](const tests::ServerRequest&) { return tests::ServerReply{.body = std::string(2000, 'x')}; });
   CHECK(error_of(server.url() + "/f", {.size_limit = 1999}).find("longer than 1999") != std::string::npos);
 }
 

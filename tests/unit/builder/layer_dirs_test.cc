@@ -23,14 +23,18 @@ using namespace imgbuild::builder;
 namespace {
 
 struct Store {
-  Store() : dir(TempDir::create("/var/tmp", "imgbuild-layers-test-")), indexes(dir.fd(), blobs, [](const oci::LayerBlob&) {}) {}
+  Store()
+      : dir(TempDir::create("/var/tmp", "imgbuild-layers-test-")),
+        indexes(dir.fd(), blobs, [](const oci::LayerBlob&) {}) {}
 
   oci::LayerBlob add_layer(const std::vector<oci::PendingEntry>& entries) {
     const auto written = oci::write_layer(entries, {}, blobs, nullptr);
     indexes.put(written.layer.diff_id, written.index);
     return written.layer;
   }
-  OverlaySnapshotter snapshotter() { return OverlaySnapshotter(dir.fd(), blobs, indexes, tests::overlay_flavour()); }
+  OverlaySnapshotter snapshotter() {
+    return OverlaySnapshotter(dir.fd(), blobs, indexes, tests::overlay_flavour());
+  }
   std::string layer_path(const oci::ChainId& chain) const { return cat("layers/", chain.value.hex()); }
 
   TempDir dir;
@@ -63,8 +67,10 @@ TEST_CASE("a snapshot shows its layers, and what is written to it becomes a laye
   if (tests::lacks_root()) return;
   Store store;
   auto snapshots = store.snapshotter();
-  std::vector<oci::LayerBlob> layers = {store.add_layer({file("a", "one"), file("b", "two")}),
-                                        store.add_layer({{tests::special_entry("b", oci::LayerEntry::Kind::whiteout), {}}, file("c", "three")})};
+  std::vector<oci::LayerBlob> layers = {
+      store.add_layer({file("a", "one"), file("b", "two")}),
+      store.add_layer(
+          {{tests::special_entry("b", oci::LayerEntry::Kind::whiteout), {}}, file("c", "three")})};
   const auto chain = oci::chain(oci::chain(std::nullopt, layers[0].diff_id), layers[1].diff_id);
   const auto snapshot = snapshots.prepare(layers);
   {
@@ -85,7 +91,7 @@ TEST_CASE("a snapshot shows its layers, and what is written to it becomes a laye
   const auto next = oci::chain(chain, layers[2].diff_id);
   snapshot->commit(next, layers[2].diff_id);
   CHECK(exists(store.dir.fd(), store.layer_path(next) + "/fs/new"));
-  CHECK(read_all(*entries[1].open(), 10, "new") == "four");   // the openers survive the commit
+  CHECK(read_all(*entries[1].open(), 10, "new") == "four");  // the openers survive the commit
 
   const auto content = snapshots.content(layers);
   CHECK(read_all(*content->open({layers[2].diff_id, "new"})(), 10, "new") == "four");
@@ -108,7 +114,7 @@ TEST_CASE("a snapshot that is not committed leaves nothing, and none of the work
     const auto snapshot = snapshots.prepare({});
     const UniqueFd root = mounted(*snapshot);
     write_file(root.get(), "x", "y");
-    CHECK(sweep_stale_steps(store.dir.fd()) == 0);   // its owner lives
+    CHECK(sweep_stale_steps(store.dir.fd()) == 0);  // its owner lives
     CHECK(exists(snapshot->rootfs().upper_dir, "x"));
   }
   ensure_dir_at(store.dir.fd(), "steps/dead", 0700);

@@ -34,7 +34,8 @@ json comparable(std::vector<json> warnings) {
 
 json expected_warnings(const json& test) {
   std::vector<json> out;
-  for (const auto& warning : test["warnings"]) out.push_back({warning["rule"], warning["detail"], warning["lines"]});
+  for (const auto& warning : test["warnings"])
+    out.push_back({warning["rule"], warning["detail"], warning["lines"]});
   return comparable(out);
 }
 
@@ -46,17 +47,20 @@ json lines_of(const SourceRange& where) {
 
 json found_warnings(const CheckResult& result) {
   std::vector<json> out;
-  for (const auto& warning : result.warnings) out.push_back({warning.rule, warning.detail, lines_of(warning.where)});
+  for (const auto& warning : result.warnings)
+    out.push_back({warning.rule, warning.detail, lines_of(warning.where)});
   return comparable(out);
 }
 
-/// What stays of the reference's message when its prefix, its suggestion and the words of its libraries are taken off.
+/// What stays of the reference's message when its prefix, its suggestion and the words of its libraries are
+/// taken off.
 std::string core_of(std::string message) {
   if (message.starts_with("dockerfile parse error on line ")) message.erase(0, message.find(": ") + 2);
   for (const std::string tail : {" (did you mean ", ": strconv.ParseBool", ": failed to do request"}) {
     if (const auto at = message.find(tail); at != std::string::npos) message.resize(at);
   }
-  if (message.find("failed to resolve source metadata") != std::string::npos) return "failed to resolve source metadata";
+  if (message.find("failed to resolve source metadata") != std::string::npos)
+    return "failed to resolve source metadata";
   return message;
 }
 
@@ -128,7 +132,8 @@ TEST_CASE("a check survives bytes that are no text") {
 }
 
 TEST_CASE("names of secrets are known by their words, not by parts of words") {
-  for (const char* name : {"TOKEN", "my_token", "API_KEY", "Db_Password_Old", "auth"}) CHECK_MESSAGE(names_a_secret(name), name);
+  for (const char* name : {"TOKEN", "my_token", "API_KEY", "Db_Password_Old", "auth"})
+    CHECK_MESSAGE(names_a_secret(name), name);
   for (const char* name : {"monkey", "KEYS", "PUBLIC_KEY", "TOKEN_FILE", "author", "", "_", "API-KEY"}) {
     CHECK_MESSAGE(!names_a_secret(name), name);
   }

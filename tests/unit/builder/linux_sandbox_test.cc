@@ -27,14 +27,16 @@ namespace {
 /// A base directory, and an upper one for one run each time.
 class Bench {
  public:
-  explicit Bench(OverlayMountOptions overlay = {}) : dir_(TempDir::create("/var/tmp", "imgbuild-sandbox-test-")) {
+  explicit Bench(OverlayMountOptions overlay = {})
+      : dir_(TempDir::create("/var/tmp", "imgbuild-sandbox-test-")) {
     ensure_dir_at(dir_.fd(), "base", 0755);
     ensure_dir_at(dir_.fd(), "scratch", 0700);
     base_ = open_at(dir_.fd(), "base", O_RDONLY | O_DIRECTORY);
     scratch_ = open_at(dir_.fd(), "scratch", O_RDONLY | O_DIRECTORY);
     tests::fill_busybox_root(base_.get());
     fresh();
-    sandbox_ = std::make_unique<LinuxSandbox>(LinuxSandbox::Options{.scratch_dir = scratch_.get(), .flavour = tests::overlay_flavour(), .overlay = overlay});
+    sandbox_ = std::make_unique<LinuxSandbox>(LinuxSandbox::Options{
+        .scratch_dir = scratch_.get(), .flavour = tests::overlay_flavour(), .overlay = overlay});
   }
   void fresh() {
     const std::string number = cat(++count_);
@@ -102,7 +104,11 @@ TEST_CASE("commands run on overlays made as older kernels need it (SBX-31)") {
     CAPTURE(static_cast<int>(naming));
     Bench bench({naming});
     auto spec = bench.spec("echo x > /made; rm /etc/passwd; echo y > /view/new; cat /view/new");
-    spec.mounts.push_back({.kind = SandboxMount::Kind::overlay, .target = "/view", .lower_dirs = {bench.base()}, .source_path = "etc", .read_only = false});
+    spec.mounts.push_back({.kind = SandboxMount::Kind::overlay,
+                           .target = "/view",
+                           .lower_dirs = {bench.base()},
+                           .source_path = "etc",
+                           .read_only = false});
     CHECK(bench.run(spec).exit_code == 0);
     CHECK(bench.errors == "");
     CHECK(bench.out == "y\n");
@@ -117,7 +123,8 @@ TEST_CASE("commands run on overlays made as older kernels need it (SBX-31)") {
 TEST_CASE("what a command writes lands in the upper directory and nothing else does") {
   if (cannot_run()) return;
   Bench bench;
-  CHECK(bench.run("echo x > /made; cat /etc/resolv.conf /etc/hosts; ls /proc/self >/dev/null").exit_code == 0);
+  CHECK(bench.run("echo x > /made; cat /etc/resolv.conf /etc/hosts; ls /proc/self >/dev/null").exit_code ==
+        0);
   INFO(bench.errors);
   CHECK(bench.out.find("nameserver 192.0.2.1") != std::string::npos);
   CHECK(bench.out.find("buildkitsandbox") != std::string::npos);
@@ -139,14 +146,15 @@ TEST_CASE("mount points an image lacks or deleted come and go without a trace") 
     CHECK_FALSE(exists(bench.upper(), "etc"));
   }
   SUBCASE("an image whose layers deleted them") {
-    if (tests::lacks_first_namespace()) return;   // who may make a whiteout by hand
+    if (tests::lacks_first_namespace()) return;  // who may make a whiteout by hand
     REQUIRE(::mknodat(bench.base(), "etc/hosts", S_IFCHR, 0) == 0);
     REQUIRE(::mknodat(bench.base(), "sys", S_IFCHR, 0) == 0);
-    CHECK(bench.run("ls -d /sys/kernel /etc/hosts; rm /etc/hosts || true; test -s /etc/hosts").exit_code == 0);
+    CHECK(bench.run("ls -d /sys/kernel /etc/hosts; rm /etc/hosts || true; test -s /etc/hosts").exit_code ==
+          0);
     CHECK(bench.out == "/etc/hosts\n/sys/kernel\n");
     for (const char* name : {"etc/hosts", "sys"}) {
       CAPTURE(name);
-      struct stat info {};   // nothing, or the mark that it is still gone
+      struct stat info {};  // nothing, or the mark that it is still gone
       if (::fstatat(bench.upper(), name, &info, AT_SYMLINK_NOFOLLOW) == 0) CHECK(S_ISCHR(info.st_mode));
     }
   }
@@ -168,11 +176,14 @@ TEST_CASE("a command that is missing gives 127, one that is no program 126") {
 TEST_CASE("the command sees fresh system directories and nothing of the host's") {
   if (cannot_run()) return;
   Bench bench;
-  CHECK(bench.run("ls /dev; ls /proc | grep -c '^[0-9]'; hostname; readlink /dev/fd; echo x > /dev/null; "
-                  "dd if=/dev/zero bs=1 count=1 2>/dev/null | wc -c; ls -a /dev/shm | wc -l")
+  CHECK(bench
+            .run("ls /dev; ls /proc | grep -c '^[0-9]'; hostname; readlink /dev/fd; echo x > /dev/null; "
+                 "dd if=/dev/zero bs=1 count=1 2>/dev/null | wc -c; ls -a /dev/shm | wc -l")
             .exit_code == 0);
   CHECK(bench.errors.empty());
-  CHECK(bench.out.find("full\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n") != std::string::npos);
+  CHECK(bench.out.find(
+            "full\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n") !=
+        std::string::npos);
   CHECK(bench.out.find("buildkitsandbox\n/proc/self/fd\n1\n2\n") != std::string::npos);
 }
 
@@ -181,7 +192,7 @@ TEST_CASE("no descriptor, environment or capability of the builder is left (ATK-
   Bench bench;
   CHECK(bench.run("ls /proc/self/fd; env; grep Cap /proc/self/status; umask").exit_code == 0);
   CAPTURE(bench.out);
-  CHECK(bench.out.starts_with("0\n1\n2\n3\n"));   // 3 is the directory ls reads
+  CHECK(bench.out.starts_with("0\n1\n2\n3\n"));  // 3 is the directory ls reads
   CHECK(bench.out.find("\n4\n") == std::string::npos);
   CHECK(bench.out.find("CapInh:\t0000000000000000\n") != std::string::npos);
   CHECK(bench.out.find("CapBnd:\t00000000a80425fb\n") != std::string::npos);
@@ -227,24 +238,31 @@ TEST_CASE("a missing working directory is made for the user of the command") {
 TEST_CASE("devices a command makes cannot be opened (ATK-12)") {
   if (cannot_run()) return;
   Bench bench;
-  bench.run("for d in / /dev /dev/shm /tmp; do for n in 'b 254 0' 'c 1 1' 'c 1 11' 'c 10 229'; do "
-            "mknod $d/n $n 2>/dev/null; dd if=$d/n of=/dev/null bs=1 count=1 2>/dev/null && echo opened $d $n; rm -f $d/n; done; done");
+  bench.run(
+      "for d in / /dev /dev/shm /tmp; do for n in 'b 254 0' 'c 1 1' 'c 1 11' 'c 10 229'; do "
+      "mknod $d/n $n 2>/dev/null; dd if=$d/n of=/dev/null bs=1 count=1 2>/dev/null && echo opened $d $n; rm "
+      "-f $d/n; done; done");
   CHECK(bench.out == "");
 }
 
 TEST_CASE("control groups and kernel settings are read-only (ATK-9)") {
   if (cannot_run()) return;
   Bench bench;
-  bench.run("mkdir /sys/fs/cgroup/x 2>/dev/null && echo made; echo 1 2>/dev/null > /sys/fs/cgroup/cgroup.procs && echo joined; "
-            "echo x 2>/dev/null > /proc/sys/kernel/hostname && echo named; echo b 2>/dev/null > /proc/sysrq-trigger && echo boom; "
-            "cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | wc -c");
+  bench.run(
+      "mkdir /sys/fs/cgroup/x 2>/dev/null && echo made; echo 1 2>/dev/null > /sys/fs/cgroup/cgroup.procs && "
+      "echo joined; "
+      "echo x 2>/dev/null > /proc/sys/kernel/hostname && echo named; echo b 2>/dev/null > "
+      "/proc/sysrq-trigger && echo boom; "
+      "cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | wc -c");
   CHECK(bench.out == "0\n");
 }
 
 TEST_CASE("a command can make no namespaces and no mounts (ATK-10, ATK-14)") {
   if (cannot_run()) return;
   Bench bench;
-  bench.run("unshare -U true && echo userns; unshare -m true && echo mountns; mount -t tmpfs x /tmp && echo mounted");
+  bench.run(
+      "unshare -U true && echo userns; unshare -m true && echo mountns; mount -t tmpfs x /tmp && echo "
+      "mounted");
   CHECK(bench.out == "");
   CHECK(bench.errors.find("not permitted") != std::string::npos);
 }
@@ -252,7 +270,10 @@ TEST_CASE("a command can make no namespaces and no mounts (ATK-10, ATK-14)") {
 TEST_CASE("nothing a command started outlives it (ATK-22)") {
   if (cannot_run()) return;
   Bench bench;
-  CHECK(bench.run("(setsid sh -c 'while :; do echo x > /alive; done' >/dev/null 2>&1 &); while ! test -e /alive; do :; done; echo done").exit_code == 0);
+  CHECK(bench
+            .run("(setsid sh -c 'while :; do echo x > /alive; done' >/dev/null 2>&1 &); while ! test -e "
+                 "/alive; do :; done; echo done")
+            .exit_code == 0);
   CHECK(bench.out == "done\n");
   REQUIRE(::unlinkat(bench.upper(), "alive", 0) == 0);
   ::usleep(50'000);
@@ -284,9 +305,10 @@ TEST_CASE("a limit that cannot be set is an error with its name") {
   if (cannot_run()) return;
   Bench bench;
   auto spec = bench.spec("true");
-  spec.ulimits = {{"nofile", 1ull << 40, 1ull << 40}};   // above what even root may have
+  spec.ulimits = {{"nofile", 1ull << 40, 1ull << 40}};  // above what even root may have
   CHECK_THROWS_WITH_AS(bench.run(spec), doctest::Contains("nofile"), SystemError);
-  for (const Ulimit& wrong : {Ulimit{"files", 1, 1}, Ulimit{"", 1, 1}, Ulimit{"NOFILE", 1, 1}, Ulimit{"nofile", 2, 1}}) {
+  for (const Ulimit& wrong :
+       {Ulimit{"files", 1, 1}, Ulimit{"", 1, 1}, Ulimit{"NOFILE", 1, 1}, Ulimit{"nofile", 2, 1}}) {
     CAPTURE(wrong.name);
     bench.fresh();
     spec.rootfs = bench.spec("").rootfs;
@@ -298,11 +320,17 @@ TEST_CASE("a limit that cannot be set is an error with its name") {
 TEST_CASE("a command sees of a file from outside the flags of its mount and nothing else") {
   if (cannot_run()) return;
   Bench bench;
-  auto spec = bench.spec("mount | grep -e ' /secret ' -e ' /etc/hosts ' -e ' /program ' | sed 's/.*(//'; ls -ld /secret | cut -c1-10");
-  spec.mounts.push_back({.kind = SandboxMount::Kind::file, .target = "/secret", .content = "s", .no_exec = true, .mode = 0400});
-  spec.mounts.push_back({.kind = SandboxMount::Kind::file, .target = "/program", .content = "s", .mode = 0755});
+  auto spec = bench.spec(
+      "mount | grep -e ' /secret ' -e ' /etc/hosts ' -e ' /program ' | sed 's/.*(//'; ls -ld /secret | cut "
+      "-c1-10");
+  spec.mounts.push_back(
+      {.kind = SandboxMount::Kind::file, .target = "/secret", .content = "s", .no_exec = true, .mode = 0400});
+  spec.mounts.push_back(
+      {.kind = SandboxMount::Kind::file, .target = "/program", .content = "s", .mode = 0755});
   CHECK(bench.run(spec).exit_code == 0);
-  CHECK(bench.out == "ro,nosuid,nodev,noexec,relatime)\nro,nosuid,nodev,noexec,relatime)\nro,nosuid,nodev,relatime)\n-r--------\n");
+  CHECK(bench.out ==
+        "ro,nosuid,nodev,noexec,relatime)\nro,nosuid,nodev,noexec,relatime)\nro,nosuid,nodev,relatime)\n-r---"
+        "-----\n");
 }
 
 TEST_CASE("without a network there is only the loopback device") {
@@ -324,7 +352,8 @@ TEST_CASE("a stop request kills everything inside at once") {
     stop.request_stop();
   });
   CHECK_THROWS_AS(bench.run(bench.spec("sleep 1000 & sleep 1000"), stop.get_token()), Cancelled);
-  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(60));   // far less than the command wanted
+  CHECK(std::chrono::steady_clock::now() - begin <
+        std::chrono::seconds(60));  // far less than the command wanted
 }
 
 TEST_CASE("a command that takes too long is stopped") {
@@ -342,15 +371,28 @@ TEST_CASE("mounts show what they should and leave no trace in the layer") {
   Bench bench;
   ensure_dir_at(bench.dir(), "cache", 0755);
   const UniqueFd cache = open_at(bench.dir(), "cache", O_PATH | O_DIRECTORY);
-  auto spec = bench.spec("cat /run/secrets/key; stat -c %a /run/secrets/key; echo y > /cache/a/kept; echo z > /scratch/lost; cat /view/passwd | wc -l; "
-                         "echo n 2>/dev/null > /view/new && echo written; cat /one | head -n 1; test -e /sub/in/there && echo nested");
-  spec.mounts.push_back({.kind = SandboxMount::Kind::file, .target = "/run/secrets/key", .content = "secret\n", .mode = 0400});
-  spec.mounts.push_back({.kind = SandboxMount::Kind::bind, .target = "/cache/a", .source_fd = cache.get(), .read_only = false});
-  spec.mounts.push_back({.kind = SandboxMount::Kind::tmpfs, .target = "/scratch", .read_only = false, .mode = 01777});
-  spec.mounts.push_back({.kind = SandboxMount::Kind::overlay, .target = "/view", .lower_dirs = {bench.base()}, .source_path = "etc"});
-  spec.mounts.push_back({.kind = SandboxMount::Kind::overlay, .target = "/one", .lower_dirs = {bench.base()}, .source_path = "etc/passwd"});
+  auto spec = bench.spec(
+      "cat /run/secrets/key; stat -c %a /run/secrets/key; echo y > /cache/a/kept; echo z > /scratch/lost; "
+      "cat /view/passwd | wc -l; "
+      "echo n 2>/dev/null > /view/new && echo written; cat /one | head -n 1; test -e /sub/in/there && echo "
+      "nested");
+  spec.mounts.push_back(
+      {.kind = SandboxMount::Kind::file, .target = "/run/secrets/key", .content = "secret\n", .mode = 0400});
+  spec.mounts.push_back(
+      {.kind = SandboxMount::Kind::bind, .target = "/cache/a", .source_fd = cache.get(), .read_only = false});
+  spec.mounts.push_back(
+      {.kind = SandboxMount::Kind::tmpfs, .target = "/scratch", .read_only = false, .mode = 01777});
+  spec.mounts.push_back({.kind = SandboxMount::Kind::overlay,
+                         .target = "/view",
+                         .lower_dirs = {bench.base()},
+                         .source_path = "etc"});
+  spec.mounts.push_back({.kind = SandboxMount::Kind::overlay,
+                         .target = "/one",
+                         .lower_dirs = {bench.base()},
+                         .source_path = "etc/passwd"});
   spec.mounts.push_back({.kind = SandboxMount::Kind::file, .target = "/sub/in/there", .content = "x"});
-  spec.mounts.push_back({.kind = SandboxMount::Kind::tmpfs, .target = "/sub", .read_only = false, .mode = 0755});
+  spec.mounts.push_back(
+      {.kind = SandboxMount::Kind::tmpfs, .target = "/sub", .read_only = false, .mode = 0755});
   CHECK(bench.run(spec).exit_code == 0);
   CHECK(bench.errors == "");
   CHECK(bench.out == "secret\n400\n2\nroot:x:0:0::/root:/bin/sh\nnested\n");
@@ -365,7 +407,11 @@ TEST_CASE("writes to a writable view of a stage are thrown away") {
   if (cannot_run()) return;
   Bench bench;
   auto spec = bench.spec("echo n > /view/new && cat /view/new");
-  spec.mounts.push_back({.kind = SandboxMount::Kind::overlay, .target = "/view", .lower_dirs = {bench.base()}, .source_path = "/etc", .read_only = false});
+  spec.mounts.push_back({.kind = SandboxMount::Kind::overlay,
+                         .target = "/view",
+                         .lower_dirs = {bench.base()},
+                         .source_path = "/etc",
+                         .read_only = false});
   CHECK(bench.run(spec).exit_code == 0);
   CHECK(bench.out == "n\n");
   CHECK_FALSE(exists(bench.base(), "etc/new"));
@@ -375,7 +421,8 @@ TEST_CASE("a mount point that got company stays without what was mounted in it")
   if (cannot_run()) return;
   Bench bench;
   auto spec = bench.spec("rm -r /a 2>/dev/null; echo real > /a/file");
-  spec.mounts.push_back({.kind = SandboxMount::Kind::tmpfs, .target = "/a/b", .read_only = false, .mode = 0755});
+  spec.mounts.push_back(
+      {.kind = SandboxMount::Kind::tmpfs, .target = "/a/b", .read_only = false, .mode = 0755});
   CHECK(bench.run(spec).exit_code == 0);
   CHECK(exists(bench.upper(), "a/file"));
   CHECK_FALSE(exists(bench.upper(), "a/b"));
@@ -389,7 +436,8 @@ TEST_CASE("cleaning mount points follows no link the command left (ATK-32)") {
   char path[4096] = {};
   REQUIRE(::readlink(cat("/proc/self/fd/", bench.dir()).c_str(), path, sizeof path - 1) > 0);
   auto spec = bench.spec(cat("mkdir /x && mv /a /x/ && ln -s ", path, "/canary /a"));
-  spec.mounts.push_back({.kind = SandboxMount::Kind::tmpfs, .target = "/a/b", .read_only = false, .mode = 0755});
+  spec.mounts.push_back(
+      {.kind = SandboxMount::Kind::tmpfs, .target = "/a/b", .read_only = false, .mode = 0755});
   CHECK(bench.run(spec).exit_code == 0);
   CHECK(bench.errors == "");
   CHECK(exists(bench.dir(), "canary/b"));
@@ -402,7 +450,8 @@ TEST_CASE("mount targets that would hide the sandbox's own are refused (ATK-37)"
   CHECK(clean_mount_target("/a//b/./c/../d/") == "/a/b/d");
   CHECK(clean_mount_target("/../../x") == "/x");
   CHECK(clean_mount_target("/dev/shm/x") == "/dev/shm/x");
-  for (const std::string target : {"", "/", "//", "relative", "/a/../..", "/proc", "/proc/self", "/sys", "/sys/kernel", "/dev", "/dev/null", "/dev/shm"}) {
+  for (const std::string target : {"", "/", "//", "relative", "/a/../..", "/proc", "/proc/self", "/sys",
+                                   "/sys/kernel", "/dev", "/dev/null", "/dev/shm"}) {
     CAPTURE(target);
     CHECK_THROWS_AS(clean_mount_target(target), Error);
   }
@@ -472,7 +521,9 @@ TEST_CASE("several commands run at once") {
     std::vector<std::jthread> threads;
     for (std::size_t i = 0; i < specs.size(); ++i) {
       threads.emplace_back([&, i] {
-        codes[i] = bench.sandbox().run(specs[i], [&, i](int, std::string_view bytes) { outputs[i] += bytes; }, {}).exit_code;
+        codes[i] = bench.sandbox()
+                       .run(specs[i], [&, i](int, std::string_view bytes) { outputs[i] += bytes; }, {})
+                       .exit_code;
       });
     }
   }

@@ -23,7 +23,8 @@ using namespace imgbuild::builder;
 
 namespace {
 
-constexpr std::array kEveryWay = {LayerNaming::descriptors, LayerNaming::names, LayerNaming::joined, LayerNaming::classic};
+constexpr std::array kEveryWay = {LayerNaming::descriptors, LayerNaming::names, LayerNaming::joined,
+                                  LayerNaming::classic};
 
 /// Lower directories numbered from the top, each with a file of its own and one that all of them have.
 class Stack {
@@ -68,7 +69,8 @@ int count_overlays() {
   std::string text;
   char bytes[4096];
   ssize_t size = 0;
-  while ((size = ::read(mounts.get(), bytes, sizeof bytes)) > 0) text.append(bytes, static_cast<std::size_t>(size));
+  while ((size = ::read(mounts.get(), bytes, sizeof bytes)) > 0)
+    text.append(bytes, static_cast<std::size_t>(size));
   int found = 0;
   for (const auto line : split(text, '\n')) found += line.find(" overlay ") != std::string_view::npos;
   return found;
@@ -83,7 +85,7 @@ TEST_CASE("every way of naming layers gives the same overlay (SBX-31)") {
     const Stack stack(3);
     const int before = count_overlays();
     const UniqueFd merged = mount_overlay(stack.dirs(), tests::overlay_flavour(), {naming});
-    CHECK(count_overlays() == before);   // nothing is attached anywhere
+    CHECK(count_overlays() == before);  // nothing is attached anywhere
     CHECK(content(merged.get(), "shared") == "0");
     for (int i = 0; i < 3; ++i) CHECK(content(merged.get(), cat("own", i)) == cat(i));
     Stack::put(merged.get(), "new", "text");
@@ -142,7 +144,8 @@ TEST_CASE("many layers can be mounted by all ways but the one for few") {
     CHECK(content(merged.get(), "own119") == "119");
     CHECK(content(merged.get(), "shared") == "0");
   }
-  CHECK_THROWS_AS(mount_overlay(stack.dirs(false), tests::overlay_flavour(), {LayerNaming::joined}), UnsupportedError);
+  CHECK_THROWS_AS(mount_overlay(stack.dirs(false), tests::overlay_flavour(), {LayerNaming::joined}),
+                  UnsupportedError);
 }
 
 TEST_CASE("options of mount(2) that do not fit are refused, never cut off (SBX-32)") {
@@ -150,12 +153,14 @@ TEST_CASE("options of mount(2) that do not fit are refused, never cut off (SBX-3
   dirs.upper = 3;
   dirs.work = 4;
   for (int i = 0; i < 200; ++i) dirs.lower.push_back(1000 + i);
-  CHECK(classic_overlay_options({{7, 8}, 3, 4}, "index=off") == "lowerdir=7:8,upperdir=3,workdir=4,index=off");
+  CHECK(classic_overlay_options({{7, 8}, 3, 4}, "index=off") ==
+        "lowerdir=7:8,upperdir=3,workdir=4,index=off");
   CHECK(classic_overlay_options({{7, 8}}, "") == "lowerdir=7:8");
   const std::size_t length = classic_overlay_options(dirs, "").size();
   REQUIRE(length < 4095);
   CHECK(classic_overlay_options(dirs, std::string(4095 - length - 1, 'x')).size() == 4095);
-  CHECK_THROWS_WITH_AS(classic_overlay_options(dirs, std::string(4095 - length, 'x')), doctest::Contains("200 layers"), UnsupportedError);
+  CHECK_THROWS_WITH_AS(classic_overlay_options(dirs, std::string(4095 - length, 'x')),
+                       doctest::Contains("200 layers"), UnsupportedError);
 }
 
 TEST_CASE("a directory twice in one overlay is refused with the kernel's reason") {
@@ -167,7 +172,8 @@ TEST_CASE("a directory twice in one overlay is refused with the kernel's reason"
     CAPTURE(static_cast<int>(naming));
     CHECK_THROWS_AS(mount_overlay(dirs, tests::overlay_flavour(), {naming}), SystemError);
   }
-  CHECK_THROWS_AS(mount_overlay({std::vector<int>(501, dirs.upper)}, tests::overlay_flavour()), UnsupportedError);
+  CHECK_THROWS_AS(mount_overlay({std::vector<int>(501, dirs.upper)}, tests::overlay_flavour()),
+                  UnsupportedError);
 }
 
 TEST_CASE("a directory that lost its name cannot be mounted the classic way") {
@@ -175,7 +181,9 @@ TEST_CASE("a directory that lost its name cannot be mounted the classic way") {
   const TempDir dir = TempDir::create("/var/tmp", "imgbuild-overlay-test-");
   ensure_dir_at(dir.fd(), "a", 0755);
   ensure_dir_at(dir.fd(), "b", 0755);
-  const UniqueFd first = open_at(dir.fd(), "a", O_RDONLY | O_DIRECTORY), second = open_at(dir.fd(), "b", O_RDONLY | O_DIRECTORY);
+  const UniqueFd first = open_at(dir.fd(), "a", O_RDONLY | O_DIRECTORY),
+                 second = open_at(dir.fd(), "b", O_RDONLY | O_DIRECTORY);
   REQUIRE(::unlinkat(dir.fd(), "a", AT_REMOVEDIR) == 0);
-  CHECK_THROWS_AS(mount_overlay({{first.get(), second.get()}}, tests::overlay_flavour(), {LayerNaming::classic}), Error);
+  CHECK_THROWS_AS(
+      mount_overlay({{first.get(), second.get()}}, tests::overlay_flavour(), {LayerNaming::classic}), Error);
 }

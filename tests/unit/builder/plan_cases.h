@@ -27,7 +27,9 @@ class TableResolver final : public builder::BaseResolver {
     add_image("docker.io/library/busybox:latest", busybox);
   }
   void add_image(const std::string& name, oci::ImageConfig config) { images_[name] = std::move(config); }
-  void add_context(const std::string& name, builder::ResolvedBase base) { contexts_.insert_or_assign(name, std::move(base)); }
+  void add_context(const std::string& name, builder::ResolvedBase base) {
+    contexts_.insert_or_assign(name, std::move(base));
+  }
 
   std::optional<builder::ResolvedBase> named_context(const std::string& name, const oci::Platform&) override {
     asked.push_back("context " + name);
@@ -38,14 +40,15 @@ class TableResolver final : public builder::BaseResolver {
     const std::string name = oci::Reference::parse(reference).str();
     asked.push_back("image " + name);
     const auto found = images_.find(name);
-    if (found == images_.end()) throw Error(cat("failed to resolve source metadata for ", name, ": ", name, ": not found"));
+    if (found == images_.end())
+      throw Error(cat("failed to resolve source metadata for ", name, ": ", name, ": not found"));
     const auto [entry, fresh] = numbers_.emplace(std::pair(name, platform.str()), planned_.size());
     if (fresh) planned_.push_back({name, platform});
     return {builder::FromImage{entry->second}, found->second, name};
   }
   std::vector<builder::PlannedImage> images() const override { return planned_; }
 
-  std::vector<std::string> asked;   ///< "image …" and "context …", in order
+  std::vector<std::string> asked;  ///< "image …" and "context …", in order
 
  private:
   std::map<std::string, oci::ImageConfig> images_;

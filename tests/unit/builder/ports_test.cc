@@ -19,17 +19,20 @@ TEST_CASE("ports are read with ranges, protocols and host parts") {
 }
 
 TEST_CASE("what is no port is refused") {
-  for (const char* text : {"", "x", "-1", "80-", "-", "2-1", "65536", "99999999999999999999", "/tcp", "80/icmp", "a:80",
-                           "1.2.3:1:2", "1.2.3.4.5:1:2", "[::1:1:2", "10:20-22", "80/TCP:81", "+80", "8 0"}) {
+  for (const char* text :
+       {"", "x", "-1", "80-", "-", "2-1", "65536", "99999999999999999999", "/tcp", "80/icmp", "a:80",
+        "1.2.3:1:2", "1.2.3.4.5:1:2", "[::1:1:2", "10:20-22", "80/TCP:81", "+80", "8 0"}) {
     CHECK_THROWS_AS_MESSAGE(parse_exposed_ports(text), SyntaxError, text);
   }
 }
 
 TEST_CASE("signals are numbers from one or Linux names in any case") {
-  for (const char* text : {"9", "65", "SIGTERM", "term", "sigkill", "RTMIN+3", "SIGRTMAX-14", "rtmin", "RTMAX"}) {
+  for (const char* text :
+       {"9", "65", "SIGTERM", "term", "sigkill", "RTMIN+3", "SIGRTMAX-14", "rtmin", "RTMAX"}) {
     CHECK_MESSAGE(is_signal(text), text);
   }
-  for (const char* text : {"", "0", "-1", "FOO", "SIG", "RTMIN+0", "RTMIN+16", "RTMAX-15", "RTMIN+", "9 ", "SIGSIGTERM"}) {
+  for (const char* text :
+       {"", "0", "-1", "FOO", "SIG", "RTMIN+0", "RTMIN+16", "RTMAX-15", "RTMIN+", "9 ", "SIGSIGTERM"}) {
     CHECK_MESSAGE(!is_signal(text), text);
   }
 }

@@ -35,7 +35,8 @@ TEST_CASE("independent tasks run at the same time") {
     std::unique_lock guard(mutex);
     ++inside;
     both.notify_all();
-    both.wait(guard, [&] { return inside == 2; });   // hangs, and the test with it, if they ran one after the other
+    both.wait(guard,
+              [&] { return inside == 2; });  // hangs, and the test with it, if they ran one after the other
   };
   run_tasks({{{}, meet}, {{}, meet}}, 2, {});
   CHECK(inside == 2);
@@ -68,7 +69,8 @@ TEST_CASE("a stop from outside ends in Cancelled") {
     CHECK(stop.stop_requested());
   };
   std::atomic<bool> second_ran = false;
-  CHECK_THROWS_AS(run_tasks({{{}, stop_all}, {{0}, [&](std::stop_token) { second_ran = true; }}}, 1, source.get_token()),
-                  Cancelled);
+  CHECK_THROWS_AS(
+      run_tasks({{{}, stop_all}, {{0}, [&](std::stop_token) { second_ran = true; }}}, 1, source.get_token()),
+      Cancelled);
   CHECK_FALSE(second_ran);
 }

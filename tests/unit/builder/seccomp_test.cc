@@ -1,5 +1,3 @@
-#include "builder/seccomp_profile.h"
-
 #include <doctest/doctest.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
@@ -13,6 +11,7 @@
 #include <cstring>
 
 #include "builder/seccomp_build.h"
+#include "builder/seccomp_profile.h"
 
 using imgbuild::builder::build_seccomp_filter;
 using imgbuild::builder::default_seccomp_filter;
@@ -31,16 +30,34 @@ std::uint32_t verdict(const seccomp_data& data) {
         REQUIRE(step.k + 4 <= sizeof data);
         std::memcpy(&accumulator, reinterpret_cast<const char*>(&data) + step.k, 4);
         break;
-      case BPF_LD | BPF_W | BPF_MEM: accumulator = memory[step.k]; break;
-      case BPF_ST: memory[step.k] = accumulator; break;
-      case BPF_ALU | BPF_AND | BPF_K: accumulator &= step.k; break;
-      case BPF_JMP | BPF_JA: at += step.k; break;
-      case BPF_JMP | BPF_JEQ | BPF_K: at += accumulator == step.k ? step.jt : step.jf; break;
-      case BPF_JMP | BPF_JGT | BPF_K: at += accumulator > step.k ? step.jt : step.jf; break;
-      case BPF_JMP | BPF_JGE | BPF_K: at += accumulator >= step.k ? step.jt : step.jf; break;
-      case BPF_JMP | BPF_JSET | BPF_K: at += (accumulator & step.k) != 0 ? step.jt : step.jf; break;
-      case BPF_RET | BPF_K: return step.k;
-      default: FAIL("unexpected instruction ", step.code);
+      case BPF_LD | BPF_W | BPF_MEM:
+        accumulator = memory[step.k];
+        break;
+      case BPF_ST:
+        memory[step.k] = accumulator;
+        break;
+      case BPF_ALU | BPF_AND | BPF_K:
+        accumulator &= step.k;
+        break;
+      case BPF_JMP | BPF_JA:
+        at += step.k;
+        break;
+      case BPF_JMP | BPF_JEQ | BPF_K:
+        at += accumulator == step.k ? step.jt : step.jf;
+        break;
+      case BPF_JMP | BPF_JGT | BPF_K:
+        at += accumulator > step.k ? step.jt : step.jf;
+        break;
+      case BPF_JMP | BPF_JGE | BPF_K:
+        at += accumulator >= step.k ? step.jt : step.jf;
+        break;
+      case BPF_JMP | BPF_JSET | BPF_K:
+        at += (accumulator & step.k) != 0 ? step.jt : step.jf;
+        break;
+      case BPF_RET | BPF_K:
+        return step.k;
+      default:
+        FAIL("unexpected instruction ", step.code);
     }
   }
   FAIL("the filter ran off its end");
@@ -86,9 +103,29 @@ std::uint32_t x32(const char* name, std::uint64_t first = 0) {
 #if defined(__x86_64__)
 
 TEST_CASE("ordinary calls are allowed on every architecture the machine runs") {
-  for (const char* name : {"read", "write", "openat", "execve", "exit_group", "mmap", "futex", "ptrace", "mknod", "chroot", "setxattr",
-                           "name_to_handle_at", "seccomp", "capset", "close_range", "prctl", "setresuid", "fchdir", "rseq", "statx",
-                           "openat2", "pidfd_open", "landlock_create_ruleset"}) {
+  for (const char* name : {"read",
+                           "write",
+                           "openat",
+                           "execve",
+                           "exit_group",
+                           "mmap",
+                           "futex",
+                           "ptrace",
+                           "mknod",
+                           "chroot",
+                           "setxattr",
+                           "name_to_handle_at",
+                           "seccomp",
+                           "capset",
+                           "close_range",
+                           "prctl",
+                           "setresuid",
+                           "fchdir",
+                           "rseq",
+                           "statx",
+                           "openat2",
+                           "pidfd_open",
+                           "landlock_create_ruleset"}) {
     CAPTURE(name);
     CHECK(native(name) == kAllow);
     CHECK(i386(name) == kAllow);
@@ -99,12 +136,57 @@ TEST_CASE("ordinary calls are allowed on every architecture the machine runs") {
 }
 
 TEST_CASE("calls that reach the host are forbidden on every architecture (ATK-14, ATK-15)") {
-  for (const char* name : {"mount", "umount2", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "pivot_root",
-                           "setns", "unshare", "bpf", "perf_event_open", "fanotify_init", "quotactl", "syslog", "sethostname", "setdomainname",
-                           "lookup_dcookie", "open_by_handle_at", "reboot", "kexec_load", "swapon", "init_module", "finit_module",
-                           "delete_module", "acct", "kcmp", "pidfd_getfd", "process_madvise", "iopl", "ioperm", "settimeofday", "clock_settime",
-                           "vhangup", "mbind", "get_mempolicy", "set_mempolicy", "move_pages", "migrate_pages", "add_key", "request_key",
-                           "keyctl", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "ustat", "sysfs", "_sysctl"}) {
+  for (const char* name : {"mount",
+                           "umount2",
+                           "move_mount",
+                           "open_tree",
+                           "fsopen",
+                           "fsconfig",
+                           "fsmount",
+                           "fspick",
+                           "mount_setattr",
+                           "pivot_root",
+                           "setns",
+                           "unshare",
+                           "bpf",
+                           "perf_event_open",
+                           "fanotify_init",
+                           "quotactl",
+                           "syslog",
+                           "sethostname",
+                           "setdomainname",
+                           "lookup_dcookie",
+                           "open_by_handle_at",
+                           "reboot",
+                           "kexec_load",
+                           "swapon",
+                           "init_module",
+                           "finit_module",
+                           "delete_module",
+                           "acct",
+                           "kcmp",
+                           "pidfd_getfd",
+                           "process_madvise",
+                           "iopl",
+                           "ioperm",
+                           "settimeofday",
+                           "clock_settime",
+                           "vhangup",
+                           "mbind",
+                           "get_mempolicy",
+                           "set_mempolicy",
+                           "move_pages",
+                           "migrate_pages",
+                           "add_key",
+                           "request_key",
+                           "keyctl",
+                           "userfaultfd",
+                           "io_uring_setup",
+                           "io_uring_enter",
+                           "io_uring_register",
+                           "ustat",
+                           "sysfs",
+                           "_sysctl"}) {
     CAPTURE(name);
     CHECK(native(name) == kForbidden);
     const int on_i386 = ::seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86, name);
@@ -117,7 +199,8 @@ TEST_CASE("calls that reach the host are forbidden on every architecture (ATK-14
 TEST_CASE("clone makes processes but no namespaces, clone3 does not exist (SBX-91)") {
   CHECK(native("clone", SIGCHLD) == kAllow);
   CHECK(native("clone", CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD) == kAllow);
-  for (const std::uint64_t flag : {CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET}) {
+  for (const std::uint64_t flag : {CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER,
+                                   CLONE_NEWPID, CLONE_NEWNET}) {
     CHECK(native("clone", flag | SIGCHLD) == kForbidden);
     CHECK(i386("clone", flag | SIGCHLD) == kForbidden);
   }
@@ -134,7 +217,8 @@ TEST_CASE("two socket families are forbidden, their neighbours are not (ATK-13, 
   for (const int family : {AF_ALG, AF_VSOCK}) {
     CAPTURE(family);
     CHECK(native("socket", static_cast<std::uint64_t>(family)) == kForbidden);
-    CHECK(call(AUDIT_ARCH_I386, 359, static_cast<std::uint64_t>(family)) == kForbidden);   // besides socketcall
+    CHECK(call(AUDIT_ARCH_I386, 359, static_cast<std::uint64_t>(family)) ==
+          kForbidden);  // besides socketcall
     CHECK(x32("socket", static_cast<std::uint64_t>(family)) == kForbidden);
   }
   // The kernel looks at the low half only: what is above must not open a way round.
@@ -142,8 +226,10 @@ TEST_CASE("two socket families are forbidden, their neighbours are not (ATK-13, 
 }
 
 TEST_CASE("only the harmless personalities can be had") {
-  for (const std::uint64_t persona : {0x0ull, 0x8ull, 0x20000ull, 0x20008ull, 0xffffffffull}) CHECK(native("personality", persona) == kAllow);
-  for (const std::uint64_t persona : {0x1ull, 0x40000ull, 0x400000ull}) CHECK(native("personality", persona) == kForbidden);
+  for (const std::uint64_t persona : {0x0ull, 0x8ull, 0x20000ull, 0x20008ull, 0xffffffffull})
+    CHECK(native("personality", persona) == kAllow);
+  for (const std::uint64_t persona : {0x1ull, 0x40000ull, 0x400000ull})
+    CHECK(native("personality", persona) == kForbidden);
 }
 
 TEST_CASE("calls the profile does not know do not exist (SBX-92, ATK-15)") {

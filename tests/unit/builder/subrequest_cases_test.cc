@@ -52,8 +52,10 @@ Answer answer(const json& test) {
       const auto targets = targets_of(file);
       return {json::parse(render_targets_json(targets, source)), render_targets_text(targets)};
     }
-    case Subrequest::describe: return {json::parse(render_description_json()), render_description_text()};
-    case Subrequest::lint: break;
+    case Subrequest::describe:
+      return {json::parse(render_description_json()), render_description_text()};
+    case Subrequest::lint:
+      break;
   }
   FAIL("no case asks for checks");
   return {};
@@ -75,7 +77,8 @@ TEST_CASE("sub-requests answer as the verified cases do") {
       CHECK(got.text == test["text"].get<std::string>());
     } catch (const Error& error) {
       REQUIRE_MESSAGE(test.contains("error"), full_text(error));
-      CHECK_MESSAGE(test["error"].get<std::string>().find(error.message()) != std::string::npos, error.message());
+      CHECK_MESSAGE(test["error"].get<std::string>().find(error.message()) != std::string::npos,
+                    error.message());
     }
   }
   CHECK(cases.size() == 19);

@@ -1,7 +1,8 @@
+#include "builder/user_lookup.h"
+
 #include <doctest/doctest.h>
 
 #include "base/error.h"
-#include "builder/user_lookup.h"
 #include "tests/support/layer_entries.h"
 #include "tests/support/tree_fakes.h"
 
@@ -30,7 +31,8 @@ const char* const kPasswd =
     "app:x:1234:50:App:/home/app:/bin/sh\n"
     "app:x:9:9::/second:\n"
     "77:x:78:78::/confusing:\n";
-const char* const kGroup = "root:x:0:\nstaff:x:50:other,app\nwheel:x:10:root,app\nvideo:x:44:app,app\ndup:x:10:app\n";
+const char* const kGroup =
+    "root:x:0:\nstaff:x:50:other,app\nwheel:x:10:root,app\nvideo:x:44:app,app\ndup:x:10:app\n";
 
 TEST_CASE("USER gives ids, groups and home from the files of the image") {
   const auto stack = with_accounts(kPasswd, kGroup);
@@ -84,8 +86,8 @@ TEST_CASE("names that are not found and numbers out of range are errors") {
                        "unable to find user nouser: no matching entries in passwd file", Error);
   CHECK_THROWS_WITH_AS(resolve("root:nogrp", stack),
                        "unable to find group nogrp: no matching entries in group file", Error);
-  for (const char* text : {"4294967295", "4294967296", "18446744073709551616", "99999999999999999999999", "0:4294967295",
-                           "-1", "1 ", " 1", "0x1", "big", "minus", "1:2:3", "broken line"}) {
+  for (const char* text : {"4294967295", "4294967296", "18446744073709551616", "99999999999999999999999",
+                           "0:4294967295", "-1", "1 ", " 1", "0x1", "big", "minus", "1:2:3", "broken line"}) {
     CAPTURE(text);
     CHECK_THROWS_AS(resolve(text, stack), Error);
   }
@@ -93,8 +95,10 @@ TEST_CASE("names that are not found and numbers out of range are errors") {
 
 TEST_CASE("account files may be links inside the image; what is no file counts as missing") {
   tests::FakeStack stack;
-  stack.push({tests::pending(tests::dir_entry("etc")), tests::pending(tests::symlink_entry("etc/group", "loop")),
-              tests::pending(tests::symlink_entry("etc/passwd", "/../../usr/p")), tests::pending(tests::dir_entry("usr")),
+  stack.push({tests::pending(tests::dir_entry("etc")),
+              tests::pending(tests::symlink_entry("etc/group", "loop")),
+              tests::pending(tests::symlink_entry("etc/passwd", "/../../usr/p")),
+              tests::pending(tests::dir_entry("usr")),
               tests::pending(tests::file_entry("usr/p"), "app:x:3:4::/:\n")});
   CHECK(resolve("app", stack).uid == 3);
   CHECK_THROWS_AS(resolve("app:staff", stack), Error);

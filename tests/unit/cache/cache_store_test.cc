@@ -33,8 +33,8 @@ cache::CacheRecord sample(const std::string& name, const std::string& slot = {})
 
 bool same(const cache::CacheRecord& a, const cache::CacheRecord& b) {
   return a.key == b.key && a.layer.blob == b.layer.blob && a.layer.diff_id == b.layer.diff_id &&
-         a.parent_chain == b.parent_chain && a.created == b.created && a.inputs == b.inputs && a.step == b.step &&
-         a.slot == b.slot;
+         a.parent_chain == b.parent_chain && a.created == b.created && a.inputs == b.inputs &&
+         a.step == b.step && a.slot == b.slot;
 }
 
 std::string record_path(const Digest& key) { return cat("cache/", key.hex().substr(0, 2), "/", key.hex()); }
@@ -177,8 +177,10 @@ TEST_CASE("several threads put and find at once and never see half a record") {
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&, t] {
         for (int i = 0; i < 100; ++i) {
-          if (t % 2 == 0) store->put_record(record);
-          else if (!store->find_record(record.key)) ++missed;
+          if (t % 2 == 0)
+            store->put_record(record);
+          else if (!store->find_record(record.key))
+            ++missed;
         }
       });
     }

@@ -47,7 +47,8 @@ TEST_CASE("digests are shortened and control characters made visible") {
 
 TEST_CASE("long values are cut to where they differ") {
   const std::string head(500, 'x');
-  const auto lines = cache::explain_difference({{"argv", head + "old" + head}}, {{"argv", head + "new" + head}});
+  const auto lines =
+      cache::explain_difference({{"argv", head + "old" + head}}, {{"argv", head + "new" + head}});
   REQUIRE(lines.size() == 1);
   CHECK(lines[0].find("old") != std::string::npos);
   CHECK(lines[0].find("new") != std::string::npos);

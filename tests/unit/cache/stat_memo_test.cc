@@ -93,7 +93,7 @@ TEST_CASE("a file stamped within the clock's grain of the reading is not remembe
   CHECK_FALSE(settled({1000, 495'000'000}, old));
   CHECK_FALSE(settled(old, {1000, 495'000'000}));
   CHECK_FALSE(settled(old, {1000, 500'000'000}));
-  CHECK_FALSE(settled(old, {1000, 600'000'000}));   // the clock was set back
+  CHECK_FALSE(settled(old, {1000, 600'000'000}));  // the clock was set back
   CHECK_FALSE(settled({2000, 1}, old));
 }
 
@@ -154,7 +154,8 @@ TEST_CASE("a changed file replaces what was remembered of it") {
 
 TEST_CASE("a full memo drops what was not used for the longest time") {
   const TempDir dir = TempDir::create("/tmp", "stat-memo-");
-  const auto build = [&](std::uint64_t use_from, std::uint64_t use_to, std::uint64_t learn_from, std::uint64_t learn_to) {
+  const auto build = [&](std::uint64_t use_from, std::uint64_t use_to, std::uint64_t learn_from,
+                         std::uint64_t learn_to) {
     const auto memo = cache::open_stat_memo(dir.fd(), 300);
     known(*memo, use_from, use_to);
     learn(*memo, learn_from, learn_to);
@@ -162,8 +163,8 @@ TEST_CASE("a full memo drops what was not used for the longest time") {
   };
   build(0, 0, 0, 100);
   build(0, 0, 100, 200);
-  build(0, 100, 200, 300);    // uses the oldest again
-  build(0, 100, 300, 400);    // one too many: 100…199 goes
+  build(0, 100, 200, 300);  // uses the oldest again
+  build(0, 100, 300, 400);  // one too many: 100…199 goes
   const auto memo = cache::open_stat_memo(dir.fd(), 300);
   CHECK(known(*memo, 0, 100) == 100);
   CHECK(known(*memo, 100, 200) == 0);
@@ -217,7 +218,7 @@ TEST_CASE("any damaged byte behind the header loses entries and never changes a 
     bad[at] = static_cast<char>(bad[at] ^ 0xff);
     overwrite_memo(dir, bad);
     const auto memo = cache::open_stat_memo(dir.fd());
-    CHECK(known(*memo, 0, 20) <= 20);   // known() compares each digest
+    CHECK(known(*memo, 0, 20) <= 20);  // known() compares each digest
     learn(*memo, 50, 51);
     memo->save();
     const auto repaired = cache::open_stat_memo(dir.fd());
@@ -243,7 +244,7 @@ TEST_CASE("a store that cannot be written does not fail the build") {
   const TempDir dir = TempDir::create("/tmp", "stat-memo-");
   const auto memo = cache::open_stat_memo(dir.fd());
   learn(*memo, 0, 10);
-  REQUIRE(::mkdirat(dir.fd(), "stat-memo", 0700) == 0);   // the rename has to fail, for root too
+  REQUIRE(::mkdirat(dir.fd(), "stat-memo", 0700) == 0);  // the rename has to fail, for root too
   REQUIRE(::mkdirat(dir.fd(), "stat-memo/x", 0700) == 0);
   memo->save();
   CHECK(known(*memo, 0, 10) == 10);

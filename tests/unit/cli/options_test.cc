@@ -83,7 +83,8 @@ TEST_CASE("secrets come from files or variables, and a missing one is an error t
   CHECK(request.secrets.values.at("b") == "t0ken");
   CHECK(request.secrets.values.at("TOKEN") == "t0ken");
   CHECK(request.secrets.values.at("c") == "t0ken");
-  for (const std::string bad : {"src=x", "id=a,src=/nonexistent", "id=a,env=MISSING", "id=a,src=x,env=y", "id=a,kind=x", "id=a,type=x"}) {
+  for (const std::string bad : {"src=x", "id=a,src=/nonexistent", "id=a,env=MISSING", "id=a,src=x,env=y",
+                                "id=a,kind=x", "id=a,type=x"}) {
     CAPTURE(bad);
     options.secrets = {bad};
     CHECK_THROWS_AS(request_of(options), Error);

@@ -53,9 +53,9 @@ TEST_CASE("a failed command's output is shown without its power over the termina
 }
 
 TEST_CASE("plain progress prefixes whole lines and keeps unfinished ones until the step ends") {
-  const std::vector<Event> events = {StepStarted{0, "[1/1] RUN make", {}}, StepOutput{0, 1, "one\ntw"},
-                                     StepOutput{0, 2, "warn\n"},           StepOutput{0, 1, "o"},
-                                     StepFinished{0, StepFinished::How::ran, std::chrono::milliseconds(1230)}};
+  const std::vector<Event> events = {
+      StepStarted{0, "[1/1] RUN make", {}}, StepOutput{0, 1, "one\ntw"}, StepOutput{0, 2, "warn\n"},
+      StepOutput{0, 1, "o"}, StepFinished{0, StepFinished::How::ran, std::chrono::milliseconds(1230)}};
   CHECK(rendered(cli::ProgressMode::plain, events) ==
         "#1 [1/1] RUN make\n#1 one\n#1 warn\n#1 two\n#1 DONE 1.23s\n");
   CHECK(rendered(cli::ProgressMode::quiet, events).empty());
@@ -67,7 +67,8 @@ TEST_CASE("on a terminal control characters of commands are escaped") {
 }
 
 TEST_CASE("JSON progress is one valid object a line, whatever bytes a command prints") {
-  const std::vector<Event> events = {StepOutput{4, 2, "\xff\n"}, Warned{"Rule", "text", "", {kSource, 2, 2, 0, 0}}};
+  const std::vector<Event> events = {StepOutput{4, 2, "\xff\n"},
+                                     Warned{"Rule", "text", "", {kSource, 2, 2, 0, 0}}};
   const std::string text = rendered(cli::ProgressMode::json, events);
   const auto first = nlohmann::json::parse(text.substr(0, text.find('\n')));
   CHECK(first["step"] == 4);

@@ -24,7 +24,8 @@ using namespace imgbuild::tests;
 
 namespace {
 
-ExportRequest request_for(const Image& image, const std::vector<std::string>& names, ExportRequest::Form form) {
+ExportRequest request_for(const Image& image, const std::vector<std::string>& names,
+                          ExportRequest::Form form) {
   ExportRequest request;
   request.form = form;
   request.images = {{image.descriptor, {}}};
@@ -38,7 +39,9 @@ std::string slurp(const std::filesystem::path& path) {
   return out.str();
 }
 
-std::string path_of(const TempDir& dir) { return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(dir.fd())); }
+std::string path_of(const TempDir& dir) {
+  return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(dir.fd()));
+}
 
 }  // namespace
 
@@ -48,14 +51,18 @@ TEST_CASE("the docker archive of the specification comes out byte for byte") {
   StringSink out;
   export_archive(request_for(image, {"golden:1"}, ExportRequest::Form::docker), blobs, out);
   CHECK(out.text().size() == 8704);
-  CHECK(sha256(out.text()).str() == "sha256:8659d919b4fcbb786dd73a3f3d0a9dbee599c43d1fea9b26223fa69a75308a74");
+  CHECK(sha256(out.text()).str() ==
+        "sha256:8659d919b4fcbb786dd73a3f3d0a9dbee599c43d1fea9b26223fa69a75308a74");
 }
 
 TEST_CASE("index.json and manifest.json of the specification come out byte for byte") {
   MemoryBlobStore blobs;
-  const auto content = collect_archive(request_for(golden_image(blobs), {"golden:1"}, ExportRequest::Form::docker), blobs);
-  CHECK(sha256(content.index.serialize(false)).hex() == "cb7381c04344709a37f09e5d9befb86a3e58331de11339c60054f8728893e874");
-  CHECK(sha256(content.docker_manifest).hex() == "33a013263fd75394244356c6e72d85a6a11d4757589ccbcd86144666dc2be329");
+  const auto content =
+      collect_archive(request_for(golden_image(blobs), {"golden:1"}, ExportRequest::Form::docker), blobs);
+  CHECK(sha256(content.index.serialize(false)).hex() ==
+        "cb7381c04344709a37f09e5d9befb86a3e58331de11339c60054f8728893e874");
+  CHECK(sha256(content.docker_manifest).hex() ==
+        "33a013263fd75394244356c6e72d85a6a11d4757589ccbcd86144666dc2be329");
   CHECK(sha256(kLayoutMarker).hex() == "18f0797eab35a4597c1e9624aa4f15fd91f6254e5538c1e0d193b2a95dd4acc6");
 }
 
@@ -109,7 +116,8 @@ TEST_CASE("of an index every platform is written and manifest.json names the one
   CHECK(content.docker_manifest.find(images[1].manifest.config.digest.hex()) != std::string::npos);
   CHECK(content.docker_manifest.find(images[0].manifest.config.digest.hex()) == std::string::npos);
   request.platform = Platform::parse("linux/s390x");
-  CHECK(collect_archive(request, blobs).docker_manifest.find(images[0].manifest.config.digest.hex()) != std::string::npos);
+  CHECK(collect_archive(request, blobs).docker_manifest.find(images[0].manifest.config.digest.hex()) !=
+        std::string::npos);
 }
 
 TEST_CASE("an incomplete image is refused before a byte is written") {
@@ -131,7 +139,8 @@ TEST_CASE("a damaged blob does not leave the store through a stream") {
   bytes[12] ^= 1;
   blobs.plant(image.layers[0].blob.digest, bytes);
   StringSink out;
-  CHECK_THROWS_AS(export_archive(request_for(image, {"x"}, ExportRequest::Form::oci), blobs, out), IntegrityError);
+  CHECK_THROWS_AS(export_archive(request_for(image, {"x"}, ExportRequest::Form::oci), blobs, out),
+                  IntegrityError);
 }
 
 TEST_CASE("a stop request ends an export") {
@@ -139,7 +148,8 @@ TEST_CASE("a stop request ends an export") {
   std::stop_source stop;
   stop.request_stop();
   StringSink out;
-  CHECK_THROWS_AS(export_archive(request_for(golden_image(blobs), {"x"}, ExportRequest::Form::oci), blobs, out, stop.get_token()),
+  CHECK_THROWS_AS(export_archive(request_for(golden_image(blobs), {"x"}, ExportRequest::Form::oci), blobs,
+                                 out, stop.get_token()),
                   Cancelled);
 }
 
@@ -174,7 +184,8 @@ TEST_CASE("a directory that is some other layout is left alone") {
   const std::string path = path_of(dir) + "/layout";
   std::filesystem::create_directory(path);
   std::ofstream(path + "/oci-layout") << "{\"imageLayoutVersion\":\"9.0.0\"}";
-  CHECK_THROWS_WITH_AS(export_directory(request_for(golden_image(blobs), {}, ExportRequest::Form::oci), blobs, path),
-                       doctest::Contains("not supported"), IntegrityError);
+  CHECK_THROWS_WITH_AS(
+      export_directory(request_for(golden_image(blobs), {}, ExportRequest::Form::oci), blobs, path),
+      doctest::Contains("not supported"), IntegrityError);
   CHECK_FALSE(std::filesystem::exists(path + "/index.json"));
 }

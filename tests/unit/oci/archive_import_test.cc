@@ -45,7 +45,8 @@ std::string export_golden(ExportRequest::Form form, const std::vector<std::strin
 std::string plain_layer() { return std::string(1024, '\0'); }
 std::string config_bytes() { return golden_config().serialize(); }
 
-std::string docker_manifest(const std::string& config, const std::string& layer, const std::string& tags = "[\"a/b:c\"]") {
+std::string docker_manifest(const std::string& config, const std::string& layer,
+                            const std::string& tags = "[\"a/b:c\"]") {
   return cat("[{\"Config\":\"", config, "\",\"RepoTags\":", tags, ",\"Layers\":[\"", layer, "\"]}]");
 }
 
@@ -76,7 +77,8 @@ TEST_CASE("what is exported comes back with its names and digests") {
     REQUIRE(images.size() == 1);
     REQUIRE(images[0].names.size() == 2);
     CHECK(images[0].names[1].str() == "localhost:5000/x/y:z");
-    CHECK(images[0].target.digest.str() == "sha256:b2eb33858338a0c3f3b35b9eb5ed5097cf75b633845e7f7a7612e69606f9e99a");
+    CHECK(images[0].target.digest.str() ==
+          "sha256:b2eb33858338a0c3f3b35b9eb5ed5097cf75b633845e7f7a7612e69606f9e99a");
     CHECK(images[0].target.annotations.empty());
     CHECK(validate_image(blobs, images[0].target) == std::vector<std::string>());
   }
@@ -117,15 +119,16 @@ TEST_CASE("a classic docker archive keeps its plain layers as they are") {
 TEST_CASE("links inside a docker archive lead to other members, in any order") {
   const std::string config = config_bytes();
   MemoryBlobStore blobs;
-  const auto images = import_bytes(make_archive({{"manifest.json", docker_manifest("config", "v1/layer.tar", "null")},
-                                                 {"v1/layer.tar", "../layer-file.tar", '2'},
-                                                 {"layer-file.tar", golden_layer_bytes()},
-                                                 {"config", config}}),
-                                   blobs);
+  const auto images =
+      import_bytes(make_archive({{"manifest.json", docker_manifest("config", "v1/layer.tar", "null")},
+                                 {"v1/layer.tar", "../layer-file.tar", '2'},
+                                 {"layer-file.tar", golden_layer_bytes()},
+                                 {"config", config}}),
+                   blobs);
   REQUIRE(images.size() == 1);
   CHECK(images[0].names.empty());
   const Image image = load_image(blobs, images[0].target, Platform::parse("linux/amd64"), false);
-  CHECK(image.manifest.layers[0].media_type == kOciLayerGzip);   // by its bytes, whatever its name
+  CHECK(image.manifest.layers[0].media_type == kOciLayerGzip);  // by its bytes, whatever its name
 }
 
 TEST_CASE("a layer that is not what the config says is refused") {
@@ -134,8 +137,10 @@ TEST_CASE("a layer that is not what the config says is refused") {
   const std::string bytes = config.serialize();
   for (const std::string& layer : {plain_layer(), golden_layer_bytes()}) {
     MemoryBlobStore blobs;
-    CHECK_THROWS_AS(import_bytes(make_archive({{"l", layer}, {"c", bytes}, {"manifest.json", docker_manifest("c", "l")}}), blobs),
-                    IntegrityError);
+    CHECK_THROWS_AS(
+        import_bytes(make_archive({{"l", layer}, {"c", bytes}, {"manifest.json", docker_manifest("c", "l")}}),
+                     blobs),
+        IntegrityError);
   }
 }
 
@@ -180,7 +185,7 @@ TEST_CASE("hostile docker archives are refused") {
   MemoryBlobStore blobs;
   Members members = good;
   members.push_back({"manifest.json", docker_manifest("c", "l")});
-  CHECK(import_bytes(make_archive(members), blobs).size() == 1);   // the cases fail for their own reason
+  CHECK(import_bytes(make_archive(members), blobs).size() == 1);  // the cases fail for their own reason
 }
 
 TEST_CASE("hostile OCI archives are refused") {
@@ -192,18 +197,19 @@ TEST_CASE("hostile OCI archives are refused") {
     return import_bytes(make_archive(members), blobs);
   };
   CHECK(broken([](Members&) {}).size() == 1);
-  CHECK_THROWS_AS(broken([](Members& m) { m[4].content[12] ^= 1; }), IntegrityError);            // wrong digest
-  CHECK_THROWS_AS(broken([](Members& m) { m.erase(m.begin() + 4); }), IntegrityError);            // layer missing
+  CHECK_THROWS_AS(broken([](Members& m) { m[4].content[12] ^= 1; }), IntegrityError);   // wrong digest
+  CHECK_THROWS_AS(broken([](Members& m) { m.erase(m.begin() + 4); }), IntegrityError);  // layer missing
   CHECK_THROWS_AS(broken([](Members& m) { m[4] = {m[4].path, "/etc/shadow", '2'}; }), IntegrityError);
   CHECK_THROWS_AS(broken([](Members& m) { m[4] = {m[4].path, m[3].path, '1'}; }), IntegrityError);
   CHECK_THROWS_AS(broken([](Members& m) { m[4] = {m[4].path, "", '6'}; }), IntegrityError);
   CHECK_THROWS_AS(broken([](Members& m) { m[1] = {"index.json", "oci-layout", '2'}; }), IntegrityError);
-  CHECK_THROWS_AS(broken([](Members& m) { m.push_back(m[1]); }), IntegrityError);                 // index.json twice
-  CHECK_THROWS_AS(broken([](Members& m) { m[0].content = "{\"imageLayoutVersion\":\"2.0.0\"}"; }), IntegrityError);
+  CHECK_THROWS_AS(broken([](Members& m) { m.push_back(m[1]); }), IntegrityError);  // index.json twice
+  CHECK_THROWS_AS(broken([](Members& m) { m[0].content = "{\"imageLayoutVersion\":\"2.0.0\"}"; }),
+                  IntegrityError);
   CHECK_THROWS_AS(broken([](Members& m) { m[1].content = std::string(5 << 20, ' '); }), IntegrityError);
   CHECK_THROWS_AS(broken([](Members& m) {
                     auto& index = m[1].content;
-                    index.replace(index.find("475"), 3, "474");                                    // size
+                    index.replace(index.find("475"), 3, "474");  // size
                   }),
                   IntegrityError);
   CHECK_THROWS_AS(broken([](Members& m) { m.push_back({"blobs/sha256/../../x", "y"}); }), IntegrityError);
@@ -223,7 +229,8 @@ TEST_CASE("a layout directory is read beneath itself only") {
   const std::string top = fs::read_symlink("/proc/self/fd/" + std::to_string(dir.fd()));
   const std::string path = top + "/layout";
   const Image image = golden_image(source);
-  ExportRequest request{.form = ExportRequest::Form::oci, .images = {{image.descriptor, {Reference::parse("golden:1")}}}};
+  ExportRequest request{.form = ExportRequest::Form::oci,
+                        .images = {{image.descriptor, {Reference::parse("golden:1")}}}};
   export_directory(request, source, path);
   const std::string layer = path + "/blobs/sha256/" + image.layers[0].blob.digest.hex();
   {
@@ -279,8 +286,9 @@ TEST_CASE("an entry of a layout is chosen by tag, name or digest") {
   ImageConfig changed = golden_config();
   changed.author = "x";
   const Image other = write_image(source, changed, {golden_layer(source)});
-  ExportRequest request{.form = ExportRequest::Form::oci,
-                        .images = {{image.descriptor, {Reference::parse("golden:1")}}, {other.descriptor, {}}}};
+  ExportRequest request{
+      .form = ExportRequest::Form::oci,
+      .images = {{image.descriptor, {Reference::parse("golden:1")}}, {other.descriptor, {}}}};
   export_directory(request, source, path);
   const Layout layout = Layout::open(path);
   CHECK(layout.select("1").digest == image.descriptor.digest);

@@ -88,7 +88,8 @@ TEST_CASE("a damaged blob is reported, set aside and can be stored again") {
   const Digest digest = put_blob(store.blobs, "some bytes");
   fs::remove(store.file(digest));
   std::ofstream(store.file(digest)) << "other byte";
-  CHECK_THROWS_WITH_AS(load_blob(store.blobs, digest, 100), doctest::Contains("does not match"), IntegrityError);
+  CHECK_THROWS_WITH_AS(load_blob(store.blobs, digest, 100), doctest::Contains("does not match"),
+                       IntegrityError);
   CHECK_FALSE(store.blobs.find_blob(digest));
   CHECK(count_files(store.path / "corrupt") == 1);
   put_blob(store.blobs, "some bytes");

@@ -164,7 +164,8 @@ TEST_CASE("a whiteout of something that is not there hides nothing") {
 }
 
 TEST_CASE("all names of a hard link are one node with a link group") {
-  const FileTree tree = stack({{file("a"), hard("b", "a"), hard("c", "b"), file("d"), hard("e", "d"), file("f")}});
+  const FileTree tree =
+      stack({{file("a"), hard("b", "a"), hard("c", "b"), file("d"), hard("e", "d"), file("f")}});
   CHECK(tree.find("a") == tree.find("b"));
   CHECK(tree.find("a") == tree.find("c"));
   CHECK(tree.find("a")->link_group != 0);
@@ -194,10 +195,13 @@ TEST_CASE("an entry for the root changes nothing") {
 }
 
 TEST_CASE("a path resolves through links as in a chroot") {
-  const FileTree tree = stack({{dir("usr"), dir("usr/bin"), file("usr/bin/sh"), symlink_to("bin", "usr/bin"),
-                                symlink_to("up", "../../.."), symlink_to("abs", "/usr"), symlink_to("chain", "abs/bin"),
-                                symlink_to("nowhere", "/none/x"), symlink_to("loop", "loop")}});
-  const auto where = [&](std::string_view path, bool follow = true) { return tree.resolve(path, follow).path; };
+  const FileTree tree =
+      stack({{dir("usr"), dir("usr/bin"), file("usr/bin/sh"), symlink_to("bin", "usr/bin"),
+              symlink_to("up", "../../.."), symlink_to("abs", "/usr"), symlink_to("chain", "abs/bin"),
+              symlink_to("nowhere", "/none/x"), symlink_to("loop", "loop")}});
+  const auto where = [&](std::string_view path, bool follow = true) {
+    return tree.resolve(path, follow).path;
+  };
   CHECK(where("") == "");
   CHECK(where("/bin/sh") == "usr/bin/sh");
   CHECK(tree.resolve("bin/sh").node == tree.find("usr/bin/sh"));

@@ -1,6 +1,7 @@
 #include "oci/http.h"
 
 #include <doctest/doctest.h>
+
 #include <thread>
 
 #include "base/strings.h"
@@ -48,7 +49,8 @@ TEST_CASE("one connection serves several requests to one server") {
 }
 
 TEST_CASE("a status is an answer, its body is cut at 64 KiB") {
-  HttpServer server([](const ServerRequest&) { return ServerReply{.status = 404, .body = std::string(200'000, 'e')}; });
+  HttpServer server(
+      [](const ServerRequest&) { return ServerReply{.status = 404, .body = std::string(200'000, 'e')}; });
   HttpClient http({});
   const HttpResponse response = http.send({.url = server.url()});
   CHECK(response.status == 404);
@@ -56,7 +58,9 @@ TEST_CASE("a status is an answer, its body is cut at 64 KiB") {
 }
 
 TEST_CASE("a body beyond the limit is an error even when its length was a lie") {
-  HttpServer server([](const ServerRequest&) { return ServerReply{.body = std::string(5000, 'x'), .without_length = true}; });
+  HttpServer server([](const ServerRequest&) {
+    return ServerReply{.body = std::string(5000, 'x'), .without_length = true};
+  });
   HttpClient http({});
   CHECK_THROWS_AS(http.send({.url = server.url(), .body_limit = 4999}), RegistryError);
   CHECK_NOTHROW(http.send({.url = server.url(), .body_limit = 5000}));
@@ -88,13 +92,15 @@ TEST_CASE("resets, cut bodies and dead ports are broken transfers") {
 }
 
 TEST_CASE("a server that stops sending is given up") {
-  HttpServer server([](const ServerRequest&) { return ServerReply{.body = "half", .claimed_length = 8, .stall = true}; });
+  HttpServer server(
+      [](const ServerRequest&) { return ServerReply{.body = "half", .claimed_length = 8, .stall = true}; });
   HttpClient http({.idle_timeout = std::chrono::seconds(1)});
   CHECK_THROWS_AS(get(http, server.url()), TransferError);
 }
 
 TEST_CASE("a stop request ends a stalled transfer") {
-  HttpServer server([](const ServerRequest&) { return ServerReply{.body = "half", .claimed_length = 8, .stall = true}; });
+  HttpServer server(
+      [](const ServerRequest&) { return ServerReply{.body = "half", .claimed_length = 8, .stall = true}; });
   HttpClient http({});
   std::stop_source stop;
   std::jthread stopper([&] {
@@ -121,11 +127,14 @@ TEST_CASE("credentials follow a redirect within the origin and nowhere else") {
     return ServerReply{.body = "other:" + request.header("authorization") + request.header("cookie")};
   });
   HttpServer server([&](const ServerRequest& request) {
-    const auto to = [](const std::string& where) { return ServerReply{.status = 307, .headers = {{"Location", where}}}; };
+    const auto to = [](const std::string& where) {
+      return ServerReply{.status = 307, .headers = {{"Location", where}}};
+    };
     if (request.path == "/same") return to("/end");
     if (request.path == "/away") return to(other.url() + "/end");
     if (request.path == "/away-without-scheme") return to("//" + other.host() + "/end");
-    if (request.path == "/round") return to(other.url() + "/back?" + "http://127.0.0.1:" + request.header("x-port") + "/end");
+    if (request.path == "/round")
+      return to(other.url() + "/back?" + "http://127.0.0.1:" + request.header("x-port") + "/end");
     return ServerReply{.body = "own:" + request.header("authorization")};
   });
   HttpClient http({});
@@ -138,7 +147,7 @@ TEST_CASE("credentials follow a redirect within the origin and nowhere else") {
   CHECK(ask("/same") == "own:Bearer secret");
   CHECK(ask("/away") == "other:");
   CHECK(ask("/away-without-scheme") == "other:");
-  CHECK(ask("/round") == "own:");   // a server must not be able to aim our credentials
+  CHECK(ask("/round") == "own:");  // a server must not be able to aim our credentials
 }
 
 TEST_CASE("redirects to other schemes, with user names, or without end are refused") {
@@ -151,8 +160,8 @@ TEST_CASE("redirects to other schemes, with user names, or without end are refus
     return ServerReply{.status = 302, .headers = {{"Location", request.query}}};
   });
   HttpClient http({});
-  for (const char* target : {"file:///etc/passwd", "gopher://127.0.0.1/", "dict://127.0.0.1/", "ftp://127.0.0.1/x",
-                             "http://user:secret@127.0.0.1/", "http://"}) {
+  for (const char* target : {"file:///etc/passwd", "gopher://127.0.0.1/", "dict://127.0.0.1/",
+                             "ftp://127.0.0.1/x", "http://user:secret@127.0.0.1/", "http://"}) {
     CAPTURE(target);
     CHECK_THROWS_AS(get(http, server.url() + "/to?" + target), RegistryError);
   }
@@ -178,7 +187,7 @@ TEST_CASE("a POST is not silently repeated elsewhere") {
 TEST_CASE("an answer that is only for public addresses cannot come from this machine") {
   HttpServer server([](const ServerRequest&) { return ServerReply{.body = "inner"}; });
   HttpClient http({});
-  (void)get(http, server.url());   // an open connection must not be a way around the check
+  (void)get(http, server.url());  // an open connection must not be a way around the check
   HttpRequest request{.url = server.url(), .global_addresses_only = true};
   CHECK(message_of([&] { http.send(request); }).find("not public") != std::string::npos);
   CHECK(server.requests().size() == 1);
@@ -192,8 +201,8 @@ TEST_CASE("headers with line breaks are not sent") {
 }
 
 TEST_CASE("URLs are checked before anything is sent") {
-  for (const char* text : {"", "x", "/x", "ftp://h/", "file:///x", "http://", "http://user@h/", "http://u:p@h/",
-                           "http://h/a b", "http://h/\n", "http://h:99999/", "https://"}) {
+  for (const char* text : {"", "x", "/x", "ftp://h/", "file:///x", "http://", "http://user@h/",
+                           "http://u:p@h/", "http://h/a b", "http://h/\n", "http://h:99999/", "https://"}) {
     CAPTURE(text);
     CHECK_THROWS_AS(HttpUrl::parse(text), RegistryError);
   }
@@ -212,9 +221,9 @@ TEST_CASE("addresses are told apart by where they lead") {
     CAPTURE(text);
     CHECK(address_scope(text) == loopback);
   }
-  for (const char* text : {"10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "0.0.0.0",
-                           "100.64.0.1", "224.0.0.1", "255.255.255.255", "::", "fe80::1", "fc00::1", "ff02::1",
-                           "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::"}) {
+  for (const char* text : {"10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
+                           "0.0.0.0", "100.64.0.1", "224.0.0.1", "255.255.255.255", "::", "fe80::1",
+                           "fc00::1", "ff02::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::"}) {
     CAPTURE(text);
     CHECK(address_scope(text) == local);
   }

@@ -14,21 +14,31 @@ using namespace imgbuild::oci;
 
 TEST_CASE("JSON strings are escaped by one fixed table") {
   JsonWriter json(false);
-  json.string("a\"\\\b\t\n\f\r\x01<>&/\x7f" "\u2028\u2029é😀\xff");
+  json.string(
+      "a\"\\\b\t\n\f\r\x01<>&/\x7f"
+      "\u2028\u2029é😀\xff");
   CHECK(json.take() ==
         "\"a\\\"\\\\\\b\\t\\n\\f\\r\\u0001\\u003c\\u003e\\u0026/\x7f\\u2028\\u2029é😀\\ufffd\"");
 }
 
 TEST_CASE("pretty JSON keeps empty lists on one line") {
   JsonWriter json(true);
-  json.begin_object().key("a").begin_array().end_array().key("b").begin_object().key("c").number(-1).end_object();
+  json.begin_object()
+      .key("a")
+      .begin_array()
+      .end_array()
+      .key("b")
+      .begin_object()
+      .key("c")
+      .number(-1)
+      .end_object();
   json.end_object();
   CHECK(json.take() == "{\n  \"a\": [],\n  \"b\": {\n    \"c\": -1\n  }\n}");
 }
 
 TEST_CASE("the reader refuses what two readers could understand differently") {
-  for (const std::string bad : {"", "{", "{}x", "{\"a\":1,\"a\":2}", "[1,]", "\"\xff\"", "{\"a\":{\"b\":1,\"b\":1}}",
-                          "99999999999999999999999", "nul"}) {
+  for (const std::string bad : {"", "{", "{}x", "{\"a\":1,\"a\":2}", "[1,]", "\"\xff\"",
+                                "{\"a\":{\"b\":1,\"b\":1}}", "99999999999999999999999", "nul"}) {
     CAPTURE(bad);
     CHECK_THROWS_AS(JsonValue::parse(bad, "test").as_integer(), IntegrityError);
   }
@@ -48,7 +58,8 @@ TEST_CASE("platforms are normalised and foreign spellings understood") {
   CHECK(Platform::parse("linux/armel").str() == "linux/arm/v6");
   CHECK(Platform::parse("arm64").str() == "linux/arm64");
   CHECK(Platform::parse("windows(10.0.1)/amd64").os_version == "10.0.1");
-  for (const std::string bad : {"", "/", "linux/", "linux/amd64/v1/x", "li nux/amd64", "nothing", "linux(1/amd64"}) {
+  for (const std::string bad :
+       {"", "/", "linux/", "linux/amd64/v1/x", "li nux/amd64", "nothing", "linux(1/amd64"}) {
     CAPTURE(bad);
     CHECK_THROWS_WITH_AS(Platform::parse(bad), doctest::Contains("failed to parse platform"), Error);
   }
@@ -65,8 +76,8 @@ TEST_CASE("references are normalised and checked before they reach a URL") {
   const std::string digest = "sha256:" + std::string(64, 'a');
   CHECK_FALSE(Reference::parse("a@" + digest).tag());
   CHECK(Reference::parse("a:t@" + digest).manifest_selector() == digest);
-  for (const std::string bad : {"", "a/Upper", "a//b", "a:", "a:-x", "host:99999/x", "a/../b", "a@sha256:00", "-a",
-                          "a__b___c", "a b", "a\nb", "x:y:z"}) {
+  for (const std::string bad : {"", "a/Upper", "a//b", "a:", "a:-x", "host:99999/x", "a/../b", "a@sha256:00",
+                                "-a", "a__b___c", "a b", "a\nb", "x:y:z"}) {
     CAPTURE(bad);
     CHECK_THROWS_AS(Reference::parse(bad), Error);
   }
@@ -83,11 +94,15 @@ TEST_CASE("a config survives the round trip and drops foreign members") {
   config.config.exposed_ports = {"80/tcp"};
   config.config.healthcheck = Healthcheck{{"CMD-SHELL", "x"}, 5, 0, 0, 0, 3};
   config.diff_ids = {{Digest::parse("sha256:" + std::string(64, '1'))}};
-  config.history = {{std::nullopt, "ENV A=b", "", "comment", true}, {Timestamp{1, 0}, "RUN x", "", "", false}};
+  config.history = {{std::nullopt, "ENV A=b", "", "comment", true},
+                    {Timestamp{1, 0}, "RUN x", "", "", false}};
   const std::string bytes = config.serialize();
-  CHECK(bytes.starts_with("{\"architecture\":\"arm\",\"author\":\"somebody\",\"config\":{\"ExposedPorts\":{\"80/tcp\":{}},\"Env\":"));
+  CHECK(
+      bytes.starts_with("{\"architecture\":\"arm\",\"author\":\"somebody\",\"config\":{\"ExposedPorts\":{"
+                        "\"80/tcp\":{}},\"Env\":"));
   CHECK(ImageConfig::parse(bytes) == config);
-  const ImageConfig stripped = ImageConfig::parse("{\"os\":\"linux\",\"architecture\":\"amd64\",\"container\":\"x\",\"config\":{\"Hostname\":\"h\"}}");
+  const ImageConfig stripped = ImageConfig::parse(
+      "{\"os\":\"linux\",\"architecture\":\"amd64\",\"container\":\"x\",\"config\":{\"Hostname\":\"h\"}}");
   CHECK(stripped.serialize().find("ostname") == std::string::npos);
 }
 
@@ -101,11 +116,13 @@ TEST_CASE("a digest is checked before it can become a path") {
 }
 
 TEST_CASE("a document that is both manifest and index is refused") {
-  const std::string both = "{\"schemaVersion\":2,\"mediaType\":\"" + std::string(kOciManifest) + "\",\"manifests\":[],\"layers\":[]}";
+  const std::string both = "{\"schemaVersion\":2,\"mediaType\":\"" + std::string(kOciManifest) +
+                           "\",\"manifests\":[],\"layers\":[]}";
   CHECK_THROWS_AS(Manifest::parse(both, kOciManifest), IntegrityError);
   CHECK_THROWS_AS(Index::parse(both, kOciIndex), IntegrityError);
   CHECK_THROWS_AS(Manifest::parse("{\"schemaVersion\":1}", kOciManifest), IntegrityError);
-  const std::string index = "{\"schemaVersion\":2,\"mediaType\":\"" + std::string(kOciIndex) + "\",\"manifests\":[]}";
+  const std::string index =
+      "{\"schemaVersion\":2,\"mediaType\":\"" + std::string(kOciIndex) + "\",\"manifests\":[]}";
   CHECK_THROWS_WITH_AS(Index::parse(index, kDockerList), doctest::Contains("announced as"), IntegrityError);
 }
 
@@ -120,7 +137,8 @@ TEST_CASE("the entry of an index is chosen by platform, attestations never") {
                       .artifact_type = {}};
   };
   Index index;
-  index.manifests = {entry('0', "linux/386"), entry('1', "linux/arm/v6"), entry('2', "linux/amd64/v2"), entry('3', "linux/amd64")};
+  index.manifests = {entry('0', "linux/386"), entry('1', "linux/arm/v6"), entry('2', "linux/amd64/v2"),
+                     entry('3', "linux/amd64")};
   CHECK(index.select(Platform::parse("linux/amd64"), false)->digest == index.manifests[3].digest);
   CHECK(index.select(Platform::parse("linux/amd64/v3"), false)->digest == index.manifests[2].digest);
   CHECK(index.select(Platform::parse("linux/arm/v7"), false)->digest == index.manifests[1].digest);

@@ -14,7 +14,8 @@ TEST_CASE("config and manifest of the specification come out byte for byte") {
   MemoryBlobStore blobs;
   const Image image = golden_image(blobs);
   CHECK(image.config_bytes.size() == 709);
-  CHECK(image.manifest.config.digest.hex() == "86904aafef405178e3cb77a09087475e72dec9555e990944d5865d5a36aba90d");
+  CHECK(image.manifest.config.digest.hex() ==
+        "86904aafef405178e3cb77a09087475e72dec9555e990944d5865d5a36aba90d");
   CHECK(image.manifest_bytes.size() == 475);
   CHECK(image.descriptor.digest.hex() == "b2eb33858338a0c3f3b35b9eb5ed5097cf75b633845e7f7a7612e69606f9e99a");
   CHECK(Manifest::parse(image.manifest_bytes, kOciManifest).serialize() == image.manifest_bytes);
@@ -36,9 +37,11 @@ TEST_CASE("a manifest that does not fit its config or descriptor is refused") {
   const Platform here = Platform::parse("linux/amd64");
   Image image = golden_image(blobs);
   image.descriptor.size += 1;
-  CHECK_THROWS_WITH_AS(load_image(blobs, image.descriptor, here, false), doctest::Contains("descriptor says"), IntegrityError);
+  CHECK_THROWS_WITH_AS(load_image(blobs, image.descriptor, here, false), doctest::Contains("descriptor says"),
+                       IntegrityError);
   image.descriptor.size = 5 << 20;
-  CHECK_THROWS_WITH_AS(load_image(blobs, image.descriptor, here, false), doctest::Contains("larger"), IntegrityError);
+  CHECK_THROWS_WITH_AS(load_image(blobs, image.descriptor, here, false), doctest::Contains("larger"),
+                       IntegrityError);
   Manifest manifest = image.manifest;
   manifest.layers.push_back(manifest.layers[0]);
   const std::string bytes = manifest.serialize();
@@ -51,15 +54,20 @@ TEST_CASE("a manifest that does not fit its config or descriptor is refused") {
 TEST_CASE("Docker's media types go through the whole image or not at all") {
   MemoryBlobStore blobs;
   LayerBlob layer = golden_layer(blobs);
-  const Image image = write_image(blobs, golden_config(), {layer}, {.annotations = {}, .docker_media_types = true});
+  const Image image =
+      write_image(blobs, golden_config(), {layer}, {.annotations = {}, .docker_media_types = true});
   CHECK(image.descriptor.media_type == kDockerManifest);
   CHECK(image.manifest.config.media_type == kDockerConfig);
   CHECK(image.manifest.layers[0].media_type == kDockerLayerGzip);
-  CHECK_THROWS_AS(write_image(blobs, golden_config(), {layer}, {.annotations = {{"a", "b"}}, .docker_media_types = true}),
-                  UnsupportedError);
+  CHECK_THROWS_AS(
+      write_image(blobs, golden_config(), {layer}, {.annotations = {{"a", "b"}}, .docker_media_types = true}),
+      UnsupportedError);
   layer.blob.media_type = kOciLayerZstd;
-  CHECK_THROWS_AS(write_image(blobs, golden_config(), {layer}, {.annotations = {}, .docker_media_types = true}), UnsupportedError);
-  const Image noted = write_image(blobs, golden_config(), {golden_layer(blobs)}, {.annotations = {{"b", ""}, {"a", "1"}}});
+  CHECK_THROWS_AS(
+      write_image(blobs, golden_config(), {layer}, {.annotations = {}, .docker_media_types = true}),
+      UnsupportedError);
+  const Image noted =
+      write_image(blobs, golden_config(), {golden_layer(blobs)}, {.annotations = {{"b", ""}, {"a", "1"}}});
   CHECK(noted.manifest_bytes.ends_with("\"annotations\": {\n    \"a\": \"1\",\n    \"b\": \"\"\n  }\n}"));
 }
 
@@ -96,11 +104,12 @@ TEST_CASE("the references of the specification are understood as listed") {
     CHECK(Reference::parse(text).str() == result);
     CHECK(Reference::parse(result).str() == result);
   }
-  for (const std::string& text : {hex, std::string("Foo"), std::string("a___b"), std::string("a..b"), std::string("a_-b"),
-                                  std::string(".a/b"), std::string("a.b-/c"), std::string("x.y/"), std::string("foo:.x"),
-                                  std::string("foo:-x"), std::string("foo:a/b"), "x:" + tag128 + "t",
-                                  std::string("http://x/y"), std::string(" x"), std::string("host:99999/x"),
-                                  "a@" + digest + "@" + digest, std::string(10'240, 'a')}) {
+  for (const std::string& text :
+       {hex, std::string("Foo"), std::string("a___b"), std::string("a..b"), std::string("a_-b"),
+        std::string(".a/b"), std::string("a.b-/c"), std::string("x.y/"), std::string("foo:.x"),
+        std::string("foo:-x"), std::string("foo:a/b"), "x:" + tag128 + "t", std::string("http://x/y"),
+        std::string(" x"), std::string("host:99999/x"), "a@" + digest + "@" + digest,
+        std::string(10'240, 'a')}) {
     CAPTURE(text);
     CHECK_THROWS_AS(Reference::parse(text), Error);
   }

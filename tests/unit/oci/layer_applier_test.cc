@@ -101,11 +101,17 @@ TEST_CASE("a layer is extracted with bytes, modes, times and links") {
 
 TEST_CASE("owners, devices and capabilities are kept when allowed" * doctest::skip(!kRoot)) {
   const Disk disk;
-  const std::string capability("\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20);
+  const std::string capability(
+      "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20);
   RawTar tar;
   tar.pax({{"SCHILY.xattr.security.capability", capability}, {"uid", "3000000"}})
       .member({.name = "f", .mode = "0004755"}, "x")
-      .member({.name = "c", .type = '3', .mode = "0000620", .gid = "0000005", .dev_major = "0000001", .dev_minor = "0000003"});
+      .member({.name = "c",
+               .type = '3',
+               .mode = "0000620",
+               .gid = "0000005",
+               .dev_major = "0000001",
+               .dev_minor = "0000003"});
   const auto applied = apply(tar, disk);
   const auto nodes = disk.scan();
   CHECK(nodes.at("f").info.st_uid == 3'000'000);
@@ -118,7 +124,8 @@ TEST_CASE("owners, devices and capabilities are kept when allowed" * doctest::sk
 
 TEST_CASE("devices that cannot be made become empty files, and are listed") {
   const Disk disk;
-  StringSource source(RawTar().member({.name = "null", .type = '3', .dev_major = "0000001", .dev_minor = "0000003"}).str());
+  StringSource source(
+      RawTar().member({.name = "null", .type = '3', .dev_major = "0000001", .dev_minor = "0000003"}).str());
   ApplyOptions no_devices = options();
   no_devices.make_devices = false;
   const auto applied = apply_layer(source, disk.fd(), {}, no_devices);
@@ -130,8 +137,16 @@ TEST_CASE("devices that cannot be made become empty files, and are listed") {
 TEST_CASE("whiteouts become devices 0:0 for what lies below, wherever they stand in the layer") {
   const FileTree lower = tree_of(RawTar().dir("d/").file("d/x").file("d/y").dir("e/").file("e/x").file("f"));
   const Disk disk;
-  apply(RawTar().file("d/.wh.x").file("d/y").file("d/.wh.y").file("e/new").file(".wh.e").file(".wh.f")
-            .file(".wh.nothing").file("n/.wh.x"), disk, lower);
+  apply(RawTar()
+            .file("d/.wh.x")
+            .file("d/y")
+            .file("d/.wh.y")
+            .file("e/new")
+            .file(".wh.e")
+            .file(".wh.f")
+            .file(".wh.nothing")
+            .file("n/.wh.x"),
+        disk, lower);
   CHECK(names(disk.scan()) == "d/ -d/x d/y e/! e/new -f n/");
 }
 
@@ -147,8 +162,11 @@ TEST_CASE("opaque markers become the overlay's attribute") {
 }
 
 TEST_CASE("directories the layer only implies take their attributes from below") {
-  const FileTree lower = tree_of(RawTar().member({.name = "d/", .type = '5', .mode = "0000700", .mtime = "00000000005"})
-                                     .dir("w/").link("s", "d"));
+  const FileTree lower =
+      tree_of(RawTar()
+                  .member({.name = "d/", .type = '5', .mode = "0000700", .mtime = "00000000005"})
+                  .dir("w/")
+                  .link("s", "d"));
   const Disk disk;
   apply(RawTar().file("d/a").file("n/a").file("w/a").file(".wh.w").file("s/a"), disk, lower);
   const auto nodes = disk.scan();
@@ -161,8 +179,15 @@ TEST_CASE("directories the layer only implies take their attributes from below")
 
 TEST_CASE("links made earlier in the layer are followed inside it, and never out of it") {
   const Disk disk;
-  apply(RawTar().link("bin", "usr/bin").file("bin/sh", "1").link("up", "../../../..").file("up/top", "2")
-            .link("abs", "/usr").file("abs/share/x", "3").file("abs/.wh.gone"), disk);
+  apply(RawTar()
+            .link("bin", "usr/bin")
+            .file("bin/sh", "1")
+            .link("up", "../../../..")
+            .file("up/top", "2")
+            .link("abs", "/usr")
+            .file("abs/share/x", "3")
+            .file("abs/.wh.gone"),
+        disk);
   const auto nodes = disk.scan();
   CHECK(nodes.at("usr/bin/sh").content == "1");
   CHECK(nodes.at("top").content == "2");
@@ -176,9 +201,21 @@ TEST_CASE("links made earlier in the layer are followed inside it, and never out
 
 TEST_CASE("the last of entries with one name wins") {
   const Disk disk;
-  apply(RawTar().dir("a/").file("a/x").file("a", "file").link("b", "a").file("b", "not through the link").file("c", "1")
-            .file("c", "2").link("d", "x").dir("d/").file("d/y").member({.name = "e/", .type = '5', .mode = "0000700"})
-            .file("e/x").member({.name = "e/", .type = '5', .mode = "0000711"}), disk);
+  apply(RawTar()
+            .dir("a/")
+            .file("a/x")
+            .file("a", "file")
+            .link("b", "a")
+            .file("b", "not through the link")
+            .file("c", "1")
+            .file("c", "2")
+            .link("d", "x")
+            .dir("d/")
+            .file("d/y")
+            .member({.name = "e/", .type = '5', .mode = "0000700"})
+            .file("e/x")
+            .member({.name = "e/", .type = '5', .mode = "0000711"}),
+        disk);
   const auto nodes = disk.scan();
   CHECK(names(nodes) == "a b c d/ d/y e/ e/x");
   CHECK(nodes.at("a").content == "file");
@@ -226,7 +263,8 @@ TEST_CASE("the device 0:0 deletes, with a warning") {
 
 TEST_CASE("an entry for the root is not applied") {
   const Disk disk;
-  const auto applied = apply(RawTar().member({.name = "./", .type = '5', .mode = "0000555"}).file("./a"), disk);
+  const auto applied =
+      apply(RawTar().member({.name = "./", .type = '5', .mode = "0000555"}).file("./a"), disk);
   CHECK(names(disk.scan()) == "a");
   CHECK(applied.index.entries.size() == 1);
 }
@@ -234,7 +272,10 @@ TEST_CASE("an entry for the root is not applied") {
 TEST_CASE("holes stay holes") {
   const Disk disk;
   const std::uint64_t size = 64 << 20;
-  apply(RawTar().pax({{"GNU.sparse.size", cat(size)}, {"GNU.sparse.map", cat("4096,3,", size, ",0")}}).file("s", "abc"), disk);
+  apply(RawTar()
+            .pax({{"GNU.sparse.size", cat(size)}, {"GNU.sparse.map", cat("4096,3,", size, ",0")}})
+            .file("s", "abc"),
+        disk);
   const auto node = disk.scan().at("s");
   CHECK(node.content.size() == size);
   CHECK(node.content.substr(4096, 3) == "abc");
@@ -244,8 +285,9 @@ TEST_CASE("holes stay holes") {
 namespace {
 
 /// The overlay of `layers` (top first) at `path`, as the kernel merges it.
-void merge(const std::vector<std::string>& layers, const std::string& path, std::map<std::string, DiskNode>& out) {
-  std::map<std::string, std::vector<std::string>> children;   // name -> layers that take part
+void merge(const std::vector<std::string>& layers, const std::string& path,
+           std::map<std::string, DiskNode>& out) {
+  std::map<std::string, std::vector<std::string>> children;  // name -> layers that take part
   std::map<std::string, DiskNode> top;
   std::map<std::string, bool> closed;
   for (const auto& layer : layers) {
@@ -295,12 +337,24 @@ void add_random(RawTar& tar, Random& random) {
   const std::size_t slash = path.rfind('/') + 1;
   switch (random.below(8)) {
     case 0:
-    case 1: tar.file(path, std::string(random.below(5), 'x')); return;
-    case 2: tar.member({.name = path + "/", .type = '5', .mode = random.below(2) == 0 ? "0000700" : "0000755"}); return;
-    case 3: tar.link(path, random.path()); return;
-    case 4: tar.hard(path, random.path()); return;
-    case 5: tar.file(path + "/.wh..wh..opq"); return;
-    default: tar.file(path.substr(0, slash) + ".wh." + path.substr(slash)); return;
+    case 1:
+      tar.file(path, std::string(random.below(5), 'x'));
+      return;
+    case 2:
+      tar.member({.name = path + "/", .type = '5', .mode = random.below(2) == 0 ? "0000700" : "0000755"});
+      return;
+    case 3:
+      tar.link(path, random.path());
+      return;
+    case 4:
+      tar.hard(path, random.path());
+      return;
+    case 5:
+      tar.file(path + "/.wh..wh..opq");
+      return;
+    default:
+      tar.file(path.substr(0, slash) + ".wh." + path.substr(slash));
+      return;
   }
 }
 
@@ -330,7 +384,8 @@ std::string describe(const FileNode& node) {
       {FileType::regular, S_IFREG}, {FileType::directory, S_IFDIR}, {FileType::symlink, S_IFLNK}};
   const auto& a = node.attributes;
   const std::uint64_t size = a.type == FileType::symlink ? a.link_target.size() : a.size;
-  return cat(kTypes.at(a.type), " ", a.mode, " ", a.type == FileType::directory ? 0 : a.mtime.seconds, " ", size);
+  return cat(kTypes.at(a.type), " ", a.mode, " ", a.type == FileType::directory ? 0 : a.mtime.seconds, " ",
+             size);
 }
 
 }  // namespace

@@ -90,8 +90,10 @@ TEST_CASE("a stored index cut anywhere or made longer is refused") {
 }
 
 TEST_CASE("the chain ID of one layer is its diff ID, and of more the digest of both texts") {
-  const DiffId empty{Digest::parse("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")};
-  const DiffId second{Digest::parse("sha256:6e7809183f15338b2d9a954ad3220df2e6e643a3188c8a438cd01408d6d69d09")};
+  const DiffId empty{
+      Digest::parse("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")};
+  const DiffId second{
+      Digest::parse("sha256:6e7809183f15338b2d9a954ad3220df2e6e643a3188c8a438cd01408d6d69d09")};
   const ChainId bottom = chain(std::nullopt, empty);
   CHECK(bottom.value == empty.value);
   CHECK(chain(bottom, second).value.str() ==

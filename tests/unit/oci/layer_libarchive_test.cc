@@ -48,10 +48,10 @@ std::string listing(const std::string& blob) {
   return out;
 }
 
-std::string expected(const std::string& path, const std::string& symlink, const std::string& hard_link, int mode,
-                     std::uint32_t uid, long mtime, const std::string& content) {
-  return path + "|" + symlink + "|" + hard_link + "|" + std::to_string(mode) + "|" + std::to_string(uid) + "|" +
-         std::to_string(mtime) + "|" + sha256(content).short_hex() + "\n";
+std::string expected(const std::string& path, const std::string& symlink, const std::string& hard_link,
+                     int mode, std::uint32_t uid, long mtime, const std::string& content) {
+  return path + "|" + symlink + "|" + hard_link + "|" + std::to_string(mode) + "|" + std::to_string(uid) +
+         "|" + std::to_string(mtime) + "|" + sha256(content).short_hex() + "\n";
 }
 
 }  // namespace
@@ -64,16 +64,18 @@ TEST_CASE("libarchive reads our layers as we meant them") {
   file.entry.attributes.mtime = {1'700'000'000, 5};
   auto old = pending(file_entry("old"), "x");
   old.entry.attributes.mtime = {-5, 0};
-  const auto entries = order_entries({pending(dir_entry("d", 01777)), file, pending(hard_link_entry("d/g", "d/f")),
-                                      pending(symlink_entry("d/l", "../" + std::string(150, 't'))), old,
-                                      pending(dir_entry("d/" + std::string(120, 'n'))),
-                                      pending(file_entry(long_name), "long"), pending(whiteout_entry("d/gone"))});
-  const std::string want = expected("d/", "", "", 01777, 0, 0, "") + expected("d/.wh.gone", "", "", 0, 0, 0, "") +
-                           expected("d/f", "", "", 0644, 3'000'000, 1'700'000'000, big) +
-                           expected("d/g", "", "d/f", 0644, 3'000'000, 1'700'000'000, "") +
-                           expected("d/l", "../" + std::string(150, 't'), "", 0777, 0, 0, "") +
-                           expected("d/" + std::string(120, 'n') + "/", "", "", 0755, 0, 0, "") +
-                           expected(long_name, "", "", 0644, 0, 0, "long") + expected("old", "", "", 0644, 0, -5, "x");
+  const auto entries =
+      order_entries({pending(dir_entry("d", 01777)), file, pending(hard_link_entry("d/g", "d/f")),
+                     pending(symlink_entry("d/l", "../" + std::string(150, 't'))), old,
+                     pending(dir_entry("d/" + std::string(120, 'n'))), pending(file_entry(long_name), "long"),
+                     pending(whiteout_entry("d/gone"))});
+  const std::string want =
+      expected("d/", "", "", 01777, 0, 0, "") + expected("d/.wh.gone", "", "", 0, 0, 0, "") +
+      expected("d/f", "", "", 0644, 3'000'000, 1'700'000'000, big) +
+      expected("d/g", "", "d/f", 0644, 3'000'000, 1'700'000'000, "") +
+      expected("d/l", "../" + std::string(150, 't'), "", 0777, 0, 0, "") +
+      expected("d/" + std::string(120, 'n') + "/", "", "", 0755, 0, 0, "") +
+      expected(long_name, "", "", 0644, 0, 0, "long") + expected("old", "", "", 0644, 0, -5, "x");
   for (const auto kind : {CompressionKind::none, CompressionKind::gzip, CompressionKind::zstd}) {
     MemoryBlobStore store;
     const auto written = write_layer(entries, {kind, {}}, store, nullptr);

@@ -39,8 +39,8 @@ TEST_CASE("a directory comes first, then its whiteouts, then its children by byt
 }
 
 TEST_CASE("a whiteout comes before a new entry of its name") {
-  CHECK(names(order_entries(all({file_entry("d/x/y"), dir_entry("d/x"), whiteout_entry("d/x"), dir_entry("d")}))) ==
-        "d -d/x d/x d/x/y");
+  CHECK(names(order_entries(all({file_entry("d/x/y"), dir_entry("d/x"), whiteout_entry("d/x"),
+                                 dir_entry("d")}))) == "d -d/x d/x d/x/y");
 }
 
 TEST_CASE("the first name of an inode gets the bytes") {
@@ -64,8 +64,8 @@ TEST_CASE("a hard link to nothing of the layer, to a directory or in a circle is
 TEST_CASE("missing parents are added with the attributes of the image") {
   const FileTree tree = FileTree().apply(
       LayerIndex{{dir_entry("a", 0700), dir_entry("a/b", 01777), file_entry("f")}}, DiffId{sha256("x")});
-  const auto entries = order_entries(
-      add_parents(all({file_entry("a/b/c"), whiteout_entry("a/b/d"), file_entry("g")}), tree));
+  const auto entries =
+      order_entries(add_parents(all({file_entry("a/b/c"), whiteout_entry("a/b/d"), file_entry("g")}), tree));
   CHECK(names(entries) == "a a/b -a/b/d a/b/c g");
   CHECK(entries[0].entry.attributes.mode == 0700);
   CHECK(entries[1].entry.attributes.mode == 01777);

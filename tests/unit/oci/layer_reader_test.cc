@@ -76,7 +76,8 @@ TEST_CASE("what is written is read back, names, attributes and links") {
 
 TEST_CASE("a visitor gets the bytes") {
   MemoryBlobStore store;
-  const auto written = write_layer({pending(file_entry("a"), "one"), pending(file_entry("b"), "two")}, {}, store, nullptr);
+  const auto written =
+      write_layer({pending(file_entry("a"), "one"), pending(file_entry("b"), "two")}, {}, store, nullptr);
   std::string seen;
   const auto plain = open_layer(store, written.layer);
   (void)read_layer(*plain, [&](const LayerEntry& entry, Placement, TarReader& reader, const TarMember&) {
@@ -116,8 +117,9 @@ TEST_CASE("bytes behind the end of the archive belong to the diff ID") {
   const std::string tar = RawTar().file("a").str() + std::string(5000, 'z');
   const Digest digest = sha256(tar);
   store.plant(digest, tar);
-  const LayerBlob layer{.blob = {.media_type = "application/vnd.oci.image.layer.v1.tar", .digest = digest, .size = tar.size()},
-                        .diff_id = DiffId{digest}};
+  const LayerBlob layer{
+      .blob = {.media_type = "application/vnd.oci.image.layer.v1.tar", .digest = digest, .size = tar.size()},
+      .diff_id = DiffId{digest}};
   CHECK(names(index_layer(store, layer)) == "a");
   LayerBlob wrong = layer;
   wrong.diff_id.value = sha256(tar.substr(0, 2048));
@@ -126,9 +128,11 @@ TEST_CASE("bytes behind the end of the archive belong to the diff ID") {
 
 TEST_CASE("media types of OCI and Docker layers are known") {
   CHECK(layer_compression("application/vnd.docker.image.rootfs.diff.tar.gzip") == CompressionKind::gzip);
-  CHECK(layer_compression("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip") == CompressionKind::gzip);
+  CHECK(layer_compression("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip") ==
+        CompressionKind::gzip);
   CHECK(layer_compression("application/vnd.docker.image.rootfs.diff.tar") == CompressionKind::none);
-  CHECK(layer_compression("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip") == CompressionKind::gzip);
+  CHECK(layer_compression("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip") ==
+        CompressionKind::gzip);
   for (const auto kind : {CompressionKind::none, CompressionKind::gzip, CompressionKind::zstd}) {
     CHECK(layer_compression(layer_media_type(kind)) == kind);
   }
@@ -139,34 +143,45 @@ TEST_CASE("the index has every path once, as the last entry left it") {
   CHECK(names(index_of(RawTar().file("a").file("b").file("a", "x"))) == "b a");
   CHECK(names(index_of(RawTar().dir("a/").file("a/x").file("a"))) == "a");
   CHECK(names(index_of(RawTar().dir("a/").file("a/.wh.x").file("a"))) == "a");
-  CHECK(names(index_of(RawTar().dir("a/").file("a/.wh..wh..opq").file("a/.wh..wh..opq").file("a/x"))) == "a !a a/x");
+  CHECK(names(index_of(RawTar().dir("a/").file("a/.wh..wh..opq").file("a/.wh..wh..opq").file("a/x"))) ==
+        "a !a a/x");
   CHECK(names(index_of(RawTar().file(".wh.a").file(".wh.a"))) == "-a");
-  const auto index = index_of(RawTar().dir("a/").file("a/x").member({.name = "a", .type = '5', .mode = "0000700"}));
+  const auto index =
+      index_of(RawTar().dir("a/").file("a/x").member({.name = "a", .type = '5', .mode = "0000700"}));
   CHECK(names(index) == "a a/x");
   CHECK(index.entries[0].attributes.mode == 0700);
 }
 
 TEST_CASE("paths in the index are real ones") {
-  CHECK(names(index_of(RawTar().link("lib", "usr/lib").file("lib/x").hard("lib/y", "lib/x").file("lib/.wh.z"))) ==
+  CHECK(names(index_of(
+            RawTar().link("lib", "usr/lib").file("lib/x").hard("lib/y", "lib/x").file("lib/.wh.z"))) ==
         "lib usr/lib/x usr/lib/y=usr/lib/x -usr/lib/z");
 }
 
 TEST_CASE("a hard link whose target goes becomes the file") {
   CHECK(names(index_of(RawTar().file("a", "x").hard("b", "a").hard("c", "a").file("a"))) == "b c=b a");
-  CHECK(names(index_of(RawTar().dir("d/").file("d/a", "x").hard("b", "d/a").hard("d/c", "b").hard("e", "d/c").file("d"))) ==
-        "b e=b d");
+  CHECK(names(index_of(RawTar()
+                           .dir("d/")
+                           .file("d/a", "x")
+                           .hard("b", "d/a")
+                           .hard("d/c", "b")
+                           .hard("e", "d/c")
+                           .file("d"))) == "b e=b d");
   CHECK(index_of(RawTar().file("a", "xyz").hard("b", "a").file("a")).entries[0].attributes.size == 3);
 }
 
 TEST_CASE("many replacements of one name take no more than linear time") {
   RawTar tar;
-  for (int i = 0; i < 3000; ++i) tar.dir("a/").file("a/.wh.x").file("a/y").hard("a/z", "a/y").file("a").link("a", "b");
+  for (int i = 0; i < 3000; ++i)
+    tar.dir("a/").file("a/.wh.x").file("a/y").hard("a/z", "a/y").file("a").link("a", "b");
   CHECK(names(index_of(tar)) == "a");
 }
 
 TEST_CASE("a layer cannot make paths longer than 4096 bytes through links") {
   std::string deep;
   for (int i = 0; i < 12; ++i) deep += (i == 0 ? "" : "/") + std::string(250, 'd');
-  CHECK_THROWS_AS((void)index_of(RawTar().pax({{"linkpath", deep}}).link("l", "x").pax({{"path", "l/" + deep + "/f"}}).file("f")),
-                  IntegrityError);
+  CHECK_THROWS_AS(
+      (void)index_of(
+          RawTar().pax({{"linkpath", deep}}).link("l", "x").pax({{"path", "l/" + deep + "/f"}}).file("f")),
+      IntegrityError);
 }

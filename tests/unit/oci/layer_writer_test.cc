@@ -84,7 +84,8 @@ TEST_CASE("layers can be written by tasks of the pool that compresses them") {
   for (std::size_t i = 1; i < written.size(); ++i) CHECK(written[i].get() == first);
 }
 
-TEST_CASE("the index tells what is in the tar: times in seconds, clamped, and content digests when asked for") {
+TEST_CASE(
+    "the index tells what is in the tar: times in seconds, clamped, and content digests when asked for") {
   MemoryBlobStore store;
   auto old = pending(file_entry("a"), "hello");
   old.entry.attributes.mtime = {5, 7};
@@ -93,7 +94,8 @@ TEST_CASE("the index tells what is in the tar: times in seconds, clamped, and co
   auto known = pending(file_entry("c"), "x");
   known.entry.content = sha256("trusted");
   WriteLayerOptions options{.tar = {.clamp_mtime = 10}, .compute_content = true};
-  const auto written = write_layer({old, young, known, pending(hard_link_entry("d", "a"))}, {}, store, nullptr, options);
+  const auto written =
+      write_layer({old, young, known, pending(hard_link_entry("d", "a"))}, {}, store, nullptr, options);
   const auto& entries = written.index.entries;
   CHECK(entries[0].attributes.mtime == Timestamp{5, 0});
   CHECK(entries[1].attributes.mtime == Timestamp{10, 0});

@@ -1,13 +1,14 @@
-#include <csignal>
-#include <cstdlib>
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <filesystem>
-#include <fstream>
 #include <spawn.h>
 #include <sys/wait.h>
-#include <thread>
 #include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -24,7 +25,9 @@ namespace {
 constexpr const char* kRegistryProgram = "/usr/bin/docker-registry";
 constexpr const char* kSkopeo = "/usr/bin/skopeo";
 
-int free_port() { return tests::HttpServer([](const tests::ServerRequest&) { return tests::ServerReply{}; }).port(); }
+int free_port() {
+  return tests::HttpServer([](const tests::ServerRequest&) { return tests::ServerReply{}; }).port();
+}
 
 /// A real registry on a loopback port, with its data in a directory of its own.
 class LiveRegistry {
@@ -33,8 +36,9 @@ class LiveRegistry {
       : directory_(TempDir::create(std::filesystem::temp_directory_path().string(), "registry-")),
         path_((std::filesystem::temp_directory_path() / directory_.name()).string()),
         host_(cat("127.0.0.1:", free_port())) {
-    std::ofstream(path_ + "/config.yml") << "version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: "
-                                         << path_ << "/data}\nhttp: {addr: '" << host_ << "'}\n";
+    std::ofstream(path_ + "/config.yml")
+        << "version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: " << path_
+        << "/data}\nhttp: {addr: '" << host_ << "'}\n";
     std::string program = kRegistryProgram;
     std::string verb = "serve";
     std::string config = path_ + "/config.yml";
@@ -78,14 +82,16 @@ Digest write_layout(const std::string& path, const std::string& layer) {
   const std::string config_bytes = config.serialize();
   const Manifest manifest{
       .media_type = std::string(kOciManifest),
-      .config = {.media_type = std::string(kOciConfig), .digest = put(config_bytes), .size = config_bytes.size()},
+      .config = {.media_type = std::string(kOciConfig),
+                 .digest = put(config_bytes),
+                 .size = config_bytes.size()},
       .layers = {{.media_type = std::string(kOciLayer), .digest = put(layer), .size = layer.size()}}};
   const std::string manifest_bytes = manifest.serialize();
-  const Index index{
-      .media_type = std::string(kOciIndex),
-      .manifests = {{.media_type = std::string(kOciManifest), .digest = put(manifest_bytes),
-                     .size = manifest_bytes.size(),
-                     .annotations = {{"org.opencontainers.image.ref.name", "v1"}}}}};
+  const Index index{.media_type = std::string(kOciIndex),
+                    .manifests = {{.media_type = std::string(kOciManifest),
+                                   .digest = put(manifest_bytes),
+                                   .size = manifest_bytes.size(),
+                                   .annotations = {{"org.opencontainers.image.ref.name", "v1"}}}}};
   std::ofstream(path + "/index.json") << index.serialize(false);
   std::ofstream(path + "/oci-layout") << R"({"imageLayoutVersion":"1.0.0"})";
   return sha256(layer);
@@ -101,7 +107,7 @@ TEST_CASE("an image pushed to a real registry by somebody else is pulled from it
   const LiveRegistry live;
   HttpClient http({});
   RegistryOptions options;
-  options.max_attempts = 50;   // until it listens
+  options.max_attempts = 50;  // until it listens
   options.longest_delay = std::chrono::milliseconds(100);
   Registry registry(http, options);
   const Reference name = Reference::parse(live.host() + "/some/image:v1");
@@ -111,7 +117,8 @@ TEST_CASE("an image pushed to a real registry by somebody else is pulled from it
   const std::string layer(1024 * 1024, '\0');
   const Digest digest = write_layout(live.path() + "/layout", layer);
   REQUIRE(std::system(cat(kSkopeo, " --insecure-policy copy -q --dest-tls-verify=false oci:", live.path(),
-                          "/layout:v1 docker://", live.host(), "/some/image:v1 >/dev/null 2>&1").c_str()) == 0);
+                          "/layout:v1 docker://", live.host(), "/some/image:v1 >/dev/null 2>&1")
+                          .c_str()) == 0);
 
   tests::MemoryBlobStore store;
   ImagePuller puller(registry, store);
@@ -124,8 +131,8 @@ TEST_CASE("an image pushed to a real registry by somebody else is pulled from it
   CHECK(image.layers.front().diff_id.value == digest);
 
   // The part the scripted server stands in for: a range of the real one.
-  HttpRequest range{.url = cat("http://", live.host(), "/v2/some/image/blobs/",
-                               image.layers.front().blob.digest.str())};
+  HttpRequest range{
+      .url = cat("http://", live.host(), "/v2/some/image/blobs/", image.layers.front().blob.digest.str())};
   range.headers.add("Range", "bytes=5-");
   const HttpResponse part = http.send(range);
   CHECK(part.status == 206);

@@ -1,7 +1,8 @@
 #include "oci/pull.h"
 
-#include <atomic>
 #include <doctest/doctest.h>
+
+#include <atomic>
 #include <thread>
 
 #include "base/strings.h"
@@ -29,7 +30,8 @@ struct Published {
     made.platform = Platform::parse("linux/amd64");
     for (const auto& layer : layers) made.diff_ids.push_back({sha256("tar of " + layer)});
     config = made.serialize();
-    Manifest list{.media_type = std::string(kOciManifest), .config = describe(std::string(kOciConfig), config)};
+    Manifest list{.media_type = std::string(kOciManifest),
+                  .config = describe(std::string(kOciConfig), config)};
     for (const auto& layer : layers) list.layers.push_back(describe(std::string(kOciLayerGzip), layer));
     manifest = list.serialize();
     Descriptor amd = describe(std::string(kOciManifest), manifest);
@@ -48,7 +50,9 @@ struct Published {
   static Descriptor describe(const std::string& type, const std::string& bytes) {
     return {.media_type = type, .digest = sha256(bytes), .size = bytes.size()};
   }
-  Reference name(const std::string& rest = ":latest") { return Reference::parse(registry.host() + "/a/b" + rest); }
+  Reference name(const std::string& rest = ":latest") {
+    return Reference::parse(registry.host() + "/a/b" + rest);
+  }
 };
 
 struct Puller {
@@ -185,7 +189,8 @@ TEST_CASE("documents that are not what the index says are refused") {
     there.registry.plant_manifest("a/b", sha256(there.manifest).str(), {std::string(kOciManifest), "{}"});
   }
   SUBCASE("manifest served as an index") {
-    there.registry.plant_manifest("a/b", sha256(there.manifest).str(), {std::string(kOciIndex), there.manifest});
+    there.registry.plant_manifest("a/b", sha256(there.manifest).str(),
+                                  {std::string(kOciIndex), there.manifest});
   }
   CHECK_THROWS_AS(here.puller.resolve(there.name(), kAmd64), IntegrityError);
 }

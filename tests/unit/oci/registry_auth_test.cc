@@ -1,7 +1,8 @@
 #include "oci/registry_auth.h"
 
-#include <atomic>
 #include <doctest/doctest.h>
+
+#include <atomic>
 #include <thread>
 
 #include "base/strings.h"
@@ -29,15 +30,19 @@ std::string load(TestRegistry& server, RegistryOptions options = {}) {
 }
 
 AuthTarget target_at(const std::string& url, bool insecure) {
-  return {.registry = "registry.test", .url = HttpUrl::parse(url), .scope = "repository:a/b:pull", .insecure = insecure,
+  return {.registry = "registry.test",
+          .url = HttpUrl::parse(url),
+          .scope = "repository:a/b:pull",
+          .insecure = insecure,
           .peer_address = "1.1.1.1"};
 }
 
 }  // namespace
 
 TEST_CASE("challenges are read with odd quoting, several to a header") {
-  const auto all = parse_challenges({R"(Basic realm="x, y=\"z\"", Bearer realm="https://a/t" , service=s,scope="r:n:pull")",
-                                     "Negotiate dG9rZW4=, DIGEST nonce=\"1\""});
+  const auto all = parse_challenges(
+      {R"(Basic realm="x, y=\"z\"", Bearer realm="https://a/t" , service=s,scope="r:n:pull")",
+       "Negotiate dG9rZW4=, DIGEST nonce=\"1\""});
   REQUIRE(all.size() == 4);
   CHECK(all[0].scheme == "basic");
   CHECK(all[0].parameters.at("realm") == R"(x, y="z")");
@@ -68,11 +73,11 @@ TEST_CASE("an anonymous token is fetched once and used for what follows") {
   const Reference name = Reference::parse(server.host() + "/a/b:v1");
   CHECK(registry.find_manifest(name)->digest.str() == digest);
   CHECK(registry.load_manifest(name, digest).bytes == kIndex);
-  CHECK(server.server().lines() ==
-        std::vector<std::string>{"HEAD /v2/a/b/manifests/v1", "GET /token", "HEAD /v2/a/b/manifests/v1",
-                                 "GET /v2/a/b/manifests/" + digest});
+  CHECK(server.server().lines() == std::vector<std::string>{"HEAD /v2/a/b/manifests/v1", "GET /token",
+                                                            "HEAD /v2/a/b/manifests/v1",
+                                                            "GET /v2/a/b/manifests/" + digest});
   const ServerRequest token = server.server().requests()[1];
-  CHECK(token.query == "service=test&scope=repository:a/b:pull");   // our scope, not the challenge's
+  CHECK(token.query == "service=test&scope=repository:a/b:pull");  // our scope, not the challenge's
   CHECK(token.header("authorization").empty());
 }
 
@@ -113,7 +118,7 @@ TEST_CASE("a token is asked for anew when its time is over") {
     return std::count(lines.begin(), lines.end(), "GET /token");
   };
   CHECK(tokens() == 1);
-  now += std::chrono::seconds(260);   // 300 s of which 90 % are used
+  now += std::chrono::seconds(260);  // 300 s of which 90 % are used
   CHECK(tokens() == 1);
   now += std::chrono::seconds(20);
   CHECK(tokens() == 2);
@@ -123,8 +128,9 @@ TEST_CASE("a registry that refuses every token is given up with a clear text") {
   TestRegistry server;
   server.intercept = [&](const ServerRequest& request) -> std::optional<ServerReply> {
     if (request.path == "/token") return ServerReply{.body = R"({"token":"x"})"};
-    return ServerReply{.status = 401,
-                       .headers = {{"WWW-Authenticate", cat("Bearer realm=\"", server.server().url(), "/token\"")}}};
+    return ServerReply{
+        .status = 401,
+        .headers = {{"WWW-Authenticate", cat("Bearer realm=\"", server.server().url(), "/token\"")}}};
   };
   try {
     load(server);
@@ -137,8 +143,9 @@ TEST_CASE("a registry that refuses every token is given up with a clear text") {
 }
 
 TEST_CASE("token answers that are too long, broken, or break out of a header are refused") {
-  for (const std::string& body : {std::string(2u << 20, ' '), std::string("{"), std::string("[]"), std::string("{}"),
-                                  std::string(R"({"token":"a\r\nX-Evil: 1"})"), std::string(R"({"token":""})")}) {
+  for (const std::string& body :
+       {std::string(2u << 20, ' '), std::string("{"), std::string("[]"), std::string("{}"),
+        std::string(R"({"token":"a\r\nX-Evil: 1"})"), std::string(R"({"token":""})")}) {
     TestRegistry server;
     server.require_token("t");
     server.intercept = [&](const ServerRequest& request) -> std::optional<ServerReply> {
@@ -154,17 +161,17 @@ TEST_CASE("realms that lead elsewhere than to a token server are refused") {
   HttpClient http({});
   RegistryAuth auth(http, {});
   const AuthTarget target = target_at("https://registry.test/v2/", false);
-  for (const char* realm : {"http://auth.test/t", "http://169.254.169.254/t", "https://127.1/t", "https://localhost/t",
-                            "https://[::ffff:10.0.0.1]/t", "https://10.0.0.1/t", "https://[::1]/t", "https://0/t",
-                            "https://u:p@auth.test/t", "file:///etc/passwd", "gopher://x/", "", "nonsense",
-                            "https://x.localhost/t", "https://[fe80::1]/t"}) {
+  for (const char* realm : {"http://auth.test/t", "http://169.254.169.254/t", "https://127.1/t",
+                            "https://localhost/t", "https://[::ffff:10.0.0.1]/t", "https://10.0.0.1/t",
+                            "https://[::1]/t", "https://0/t", "https://u:p@auth.test/t", "file:///etc/passwd",
+                            "gopher://x/", "", "nonsense", "https://x.localhost/t", "https://[fe80::1]/t"}) {
     CAPTURE(realm);
     std::string text;
     try {
       (void)auth.answer(target, {cat("Bearer realm=\"", realm, "\"")}, "", {});
     } catch (const RegistryError& error) {
       text = error.message();
-      CHECK(dynamic_cast<const TransferError*>(&error) == nullptr);   // refused, not tried
+      CHECK(dynamic_cast<const TransferError*>(&error) == nullptr);  // refused, not tried
     }
     CHECK(!text.empty());
   }

@@ -1,7 +1,8 @@
 #include "oci/registry.h"
 
-#include <atomic>
 #include <doctest/doctest.h>
+
+#include <atomic>
 
 #include "base/strings.h"
 #include "oci/media_type.h"
@@ -25,7 +26,9 @@ struct Client {
   explicit Client(RegistryOptions options = {}) : registry(http, with_sleep(std::move(options))) {}
 
   RegistryOptions with_sleep(RegistryOptions options) {
-    options.sleep = [this](std::chrono::milliseconds delay, std::stop_token) { waits.push_back(delay.count()); };
+    options.sleep = [this](std::chrono::milliseconds delay, std::stop_token) {
+      waits.push_back(delay.count());
+    };
     return options;
   }
 };
@@ -81,7 +84,8 @@ TEST_CASE("what is not there is a status error with the server's words made safe
     CHECK(error.status() == 404);
   }
   server.intercept = [](const ServerRequest&) {
-    return ServerReply{.status = 400, .body = R"({"errors":[{"code":"X","message":"evil \u001b[31m\nline"}]})"};
+    return ServerReply{.status = 400,
+                       .body = R"({"errors":[{"code":"X","message":"evil \u001b[31m\nline"}]})"};
   };
   const std::string text =
       text_of<RegistryStatusError>([&] { client.registry.load_manifest(name_in(server, "a/b:x"), "x"); });
@@ -104,7 +108,8 @@ TEST_CASE("a HEAD that is not allowed or tells nothing is no answer") {
   }
   server.intercept = nullptr;
   Client client;
-  CHECK(client.registry.load_manifest(name_in(server, "a/b:v1"), "v1").descriptor.digest == sha256(kEmptyIndex));
+  CHECK(client.registry.load_manifest(name_in(server, "a/b:v1"), "v1").descriptor.digest ==
+        sha256(kEmptyIndex));
 }
 
 TEST_CASE("a manifest with other bytes than its digest is refused") {
@@ -170,7 +175,9 @@ TEST_CASE("blobs that lie about content or size are refused and not stored") {
   Client client;
   MemoryBlobStore store;
   const std::string bytes(100'000, 'b');
-  const auto fetch = [&](const Descriptor& blob) { client.registry.fetch_blob(name_in(server, "a/b"), blob, store); };
+  const auto fetch = [&](const Descriptor& blob) {
+    client.registry.fetch_blob(name_in(server, "a/b"), blob, store);
+  };
   Descriptor blob = layer_of(bytes);
 
   server.plant_blob(blob.digest.str(), std::string(100'000, 'c'));
@@ -181,7 +188,9 @@ TEST_CASE("blobs that lie about content or size are refused and not stored") {
   CHECK_THROWS_AS(fetch(blob), IntegrityError);
   // The same without a length that tells in advance.
   for (const std::string& body : {bytes + std::string(5'000'000, 'x'), bytes.substr(1)}) {
-    server.intercept = [&body](const ServerRequest&) { return ServerReply{.body = body, .without_length = true}; };
+    server.intercept = [&body](const ServerRequest&) {
+      return ServerReply{.body = body, .without_length = true};
+    };
     CHECK_THROWS_AS(fetch(blob), RegistryError);
   }
   blob.size = std::uint64_t{1} << 62;
@@ -229,7 +238,8 @@ TEST_CASE("a server that does not know ranges, or the wrong ones, still gives th
     server.intercept = [&](const ServerRequest& request) -> std::optional<ServerReply> {
       if (++calls == 1) return ServerReply{.body = bytes, .cut_at = 100'000};
       if (!wrong_range || request.header("range").empty()) return ServerReply{.body = bytes};
-      return ServerReply{.status = 206, .headers = {{"Content-Range", "bytes 7-299999/300000"}}, .body = bytes.substr(7)};
+      return ServerReply{
+          .status = 206, .headers = {{"Content-Range", "bytes 7-299999/300000"}}, .body = bytes.substr(7)};
     };
     Client client;
     MemoryBlobStore store;
@@ -243,7 +253,8 @@ TEST_CASE("retries end") {
   server.intercept = [](const ServerRequest&) { return ServerReply{.body = "0123456789", .cut_at = 0}; };
   Client client;
   MemoryBlobStore store;
-  CHECK_THROWS_AS(client.registry.fetch_blob(name_in(server, "a/b"), layer_of("0123456789"), store), TransferError);
+  CHECK_THROWS_AS(client.registry.fetch_blob(name_in(server, "a/b"), layer_of("0123456789"), store),
+                  TransferError);
   CHECK(server.server().requests().size() == 5);
 }
 
@@ -253,13 +264,18 @@ TEST_CASE("temporary failures are tried again, with growing or told delays") {
   std::atomic<int> calls{0};
   server.intercept = [&](const ServerRequest&) -> std::optional<ServerReply> {
     switch (++calls) {
-      case 1: return ServerReply{.status = 503};
-      case 2: return ServerReply{.status = 429, .headers = {{"Retry-After", "7"}}};
+      case 1:
+        return ServerReply{.status = 503};
+      case 2:
+        return ServerReply{.status = 429, .headers = {{"Retry-After", "7"}}};
       case 3:
-        return ServerReply{.status = 429, .headers = {{"Date", "Thu, 01 Jan 2015 12:00:00 GMT"},
-                                                      {"Retry-After", "Thu, 01 Jan 2015 12:00:09 GMT"}}};
-      case 4: return ServerReply{.status = 429, .headers = {{"Retry-After", "99999999"}}};
-      default: return std::nullopt;
+        return ServerReply{.status = 429,
+                           .headers = {{"Date", "Thu, 01 Jan 2015 12:00:00 GMT"},
+                                       {"Retry-After", "Thu, 01 Jan 2015 12:00:09 GMT"}}};
+      case 4:
+        return ServerReply{.status = 429, .headers = {{"Retry-After", "99999999"}}};
+      default:
+        return std::nullopt;
     }
   };
   Client client;

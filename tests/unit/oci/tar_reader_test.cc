@@ -45,8 +45,9 @@ const std::string k100 = std::string(100, 'n');
 }  // namespace
 
 TEST_CASE("a ustar member has its attributes and bytes") {
-  const auto member = only(RawTar().member({.name = "a/b", .mode = "0106755", .uid = "0001750", .gid = "0000144",
-                                            .mtime = "14524770400"}, "hello"));
+  const auto member = only(RawTar().member(
+      {.name = "a/b", .mode = "0106755", .uid = "0001750", .gid = "0000144", .mtime = "14524770400"},
+      "hello"));
   CHECK(member.entry.path == "a/b");
   CHECK(member.entry.attributes.type == FileType::regular);
   CHECK(member.entry.attributes.mode == 06755);
@@ -58,17 +59,18 @@ TEST_CASE("a ustar member has its attributes and bytes") {
 }
 
 TEST_CASE("every type that layers have is read") {
-  const auto all = members(RawTar()
-                               .dir("d/")
-                               .dir("e")
-                               .link("l", "/x")
-                               .member({.name = "c", .type = '3', .dev_major = "0000001", .dev_minor = "0000003"})
-                               .member({.name = "b", .type = '4', .dev_major = "0000010", .dev_minor = "0000021"})
-                               .member({.name = "p", .type = '6'})
-                               .member({.name = "7", .type = '7'}, "x")
-                               .member({.name = "0", .type = '\0'}, "y")
-                               .hard("h", "./0")
-                               .str());
+  const auto all =
+      members(RawTar()
+                  .dir("d/")
+                  .dir("e")
+                  .link("l", "/x")
+                  .member({.name = "c", .type = '3', .dev_major = "0000001", .dev_minor = "0000003"})
+                  .member({.name = "b", .type = '4', .dev_major = "0000010", .dev_minor = "0000021"})
+                  .member({.name = "p", .type = '6'})
+                  .member({.name = "7", .type = '7'}, "x")
+                  .member({.name = "0", .type = '\0'}, "y")
+                  .hard("h", "./0")
+                  .str());
   REQUIRE(all.size() == 9);
   CHECK(all[0].entry.path == "d");
   CHECK(all[0].entry.attributes.type == FileType::directory);
@@ -136,10 +138,11 @@ TEST_CASE("a trailing slash makes a directory in v7 headers only") {
 }
 
 TEST_CASE("a v7 header has no prefix and needs no magic") {
-  const auto member = only(RawTar().member({.name = "a", .dev_major = "", .dev_minor = "", .magic = kV7TarMagic,
-                                            .prefix = "junk"}, "x"));
+  const auto member = only(RawTar().member(
+      {.name = "a", .dev_major = "", .dev_minor = "", .magic = kV7TarMagic, .prefix = "junk"}, "x"));
   CHECK(member.entry.path == "a");
-  CHECK(only(RawTar().member({.name = "a", .magic = kGnuTarMagic, .prefix = "12345678901"})).entry.path == "a");
+  CHECK(only(RawTar().member({.name = "a", .magic = kGnuTarMagic, .prefix = "12345678901"})).entry.path ==
+        "a");
 }
 
 TEST_CASE("numbers may be octal with blanks or base-256, and nothing else") {
@@ -152,9 +155,9 @@ TEST_CASE("numbers may be octal with blanks or base-256, and nothing else") {
   CHECK(uid(std::string("\x80\0\0\0\0\x2d\xc6\xc0", 8)) == 3'000'000);
   CHECK(uid(std::string("\x80\0\0\0\xff\xff\xff\xfe", 8)) == 0xFFFF'FFFEu);
   for (const std::string& bad :
-       {std::string("0000018"), std::string("abc"), std::string("-000001"), std::string("1 2"), std::string("0x1"),
-        std::string("\xff\xff\xff\xff\xff\xff\xff\xff"), std::string("\x80\0\0\0\xff\xff\xff\xff", 8),
-        std::string("\x80\0\0\1\0\0\0\0", 8)}) {
+       {std::string("0000018"), std::string("abc"), std::string("-000001"), std::string("1 2"),
+        std::string("0x1"), std::string("\xff\xff\xff\xff\xff\xff\xff\xff"),
+        std::string("\x80\0\0\0\xff\xff\xff\xff", 8), std::string("\x80\0\0\1\0\0\0\0", 8)}) {
     CAPTURE(bad);
     check_refused(RawTar().member({.name = "a", .uid = bad}));
   }
@@ -169,15 +172,21 @@ TEST_CASE("numbers may be octal with blanks or base-256, and nothing else") {
 TEST_CASE("a wrong checksum is refused and a signed one accepted") {
   check_refused(RawTar().member({.name = "a", .checksum_error = 1}));
   // Three bytes above 127 count 256 less each when taken as signed.
-  CHECK(only(RawTar().member({.name = "\xff\xfe\xfd", .checksum_error = -3 * 256})).entry.path == "\xff\xfe\xfd");
+  CHECK(only(RawTar().member({.name = "\xff\xfe\xfd", .checksum_error = -3 * 256})).entry.path ==
+        "\xff\xfe\xfd");
   check_refused(RawTar().member({.name = "\xff\xfe\xfd", .checksum_error = -2 * 256}));
 }
 
 TEST_CASE("PAX records override the header") {
   const auto member = only(RawTar()
-                               .pax({{"path", "caf\xc3\xa9"}, {"uid", "3000000"}, {"gid", "4294967294"},
-                                     {"mtime", "-1.25"}, {"SCHILY.xattr.user.a", std::string("\0=\n", 3)},
-                                     {"SCHILY.xattr.user.empty", ""}, {"comment", "x"}, {"atime", "nonsense"},
+                               .pax({{"path", "caf\xc3\xa9"},
+                                     {"uid", "3000000"},
+                                     {"gid", "4294967294"},
+                                     {"mtime", "-1.25"},
+                                     {"SCHILY.xattr.user.a", std::string("\0=\n", 3)},
+                                     {"SCHILY.xattr.user.empty", ""},
+                                     {"comment", "x"},
+                                     {"atime", "nonsense"},
                                      {"LIBARCHIVE.xattr.user.b", "AAAA"}})
                                .file("cut", "hi"));
   CHECK(member.entry.path == "caf\xc3\xa9");
@@ -186,7 +195,8 @@ TEST_CASE("PAX records override the header") {
   CHECK(member.entry.attributes.mtime == Timestamp{-2, 750'000'000});
   CHECK(member.entry.attributes.xattrs ==
         std::map<std::string, std::string>{{"user.a", std::string("\0=\n", 3)}, {"user.empty", ""}});
-  CHECK(only(RawTar().pax({{"linkpath", "/long"}}).link("a", "short")).entry.attributes.link_target == "/long");
+  CHECK(only(RawTar().pax({{"linkpath", "/long"}}).link("a", "short")).entry.attributes.link_target ==
+        "/long");
 }
 
 TEST_CASE("PAX times keep nanoseconds and round down") {
@@ -211,8 +221,12 @@ TEST_CASE("the last of repeated PAX keys counts, and an empty value takes it bac
 }
 
 TEST_CASE("a PAX size decides how much data follows") {
-  const auto all = members(RawTar().pax({{"size", "3"}}).member({.name = "a", .size = "00000000000"}).payload("abc")
-                               .file("b").str());
+  const auto all = members(RawTar()
+                               .pax({{"size", "3"}})
+                               .member({.name = "a", .size = "00000000000"})
+                               .payload("abc")
+                               .file("b")
+                               .str());
   REQUIRE(all.size() == 2);
   CHECK(all[0].content == "abc");
   CHECK(all[1].entry.path == "b");
@@ -228,8 +242,8 @@ TEST_CASE("a PAX header belongs to the next member, past a long name") {
 }
 
 TEST_CASE("malformed or ambiguous PAX headers are refused") {
-  for (const std::string text : {"5 a=b", "6 a=b\nx", "6 ab\n", "6 =ab\n", "x a=b\n", "7 a=b\n", "5 a=b\n\n", "06 a=bc",
-                                 "99999999999999999999 a=b\n", " 6 a=b\n", "3 \n", "1 "}) {
+  for (const std::string text : {"5 a=b", "6 a=b\nx", "6 ab\n", "6 =ab\n", "x a=b\n", "7 a=b\n", "5 a=b\n\n",
+                                 "06 a=bc", "99999999999999999999 a=b\n", " 6 a=b\n", "3 \n", "1 "}) {
     CAPTURE(text);
     check_refused(RawTar().member({.name = "x", .type = 'x'}, text).file("a"));
   }
@@ -251,7 +265,8 @@ TEST_CASE("malformed or ambiguous PAX headers are refused") {
 
 TEST_CASE("global PAX headers are ignored unless they would change what follows") {
   CHECK(only(RawTar().pax({{"comment", "0123"}}, 'g').file("a")).entry.path == "a");
-  for (const std::string key : {"path", "size", "uid", "gid", "linkpath", "mtime", "SCHILY.xattr.user.a", "GNU.sparse.size"}) {
+  for (const std::string key :
+       {"path", "size", "uid", "gid", "linkpath", "mtime", "SCHILY.xattr.user.a", "GNU.sparse.size"}) {
     CAPTURE(key);
     check_refused(RawTar().pax({{key, "1"}}, 'g').file("a"));
   }
@@ -259,9 +274,12 @@ TEST_CASE("global PAX headers are ignored unless they would change what follows"
 
 TEST_CASE("attributes that steer overlays or belong to this machine are dropped") {
   const auto member = only(RawTar()
-                               .pax({{"SCHILY.xattr.trusted.overlay.opaque", "y"}, {"SCHILY.xattr.security.selinux", "x"},
-                                     {"SCHILY.xattr.security.capability", "c"}, {"SCHILY.xattr.user.containers.x", "x"},
-                                     {"SCHILY.xattr.user.overlay.opaque", "y"}, {"SCHILY.xattr.nonsense", "x"}})
+                               .pax({{"SCHILY.xattr.trusted.overlay.opaque", "y"},
+                                     {"SCHILY.xattr.security.selinux", "x"},
+                                     {"SCHILY.xattr.security.capability", "c"},
+                                     {"SCHILY.xattr.user.containers.x", "x"},
+                                     {"SCHILY.xattr.user.overlay.opaque", "y"},
+                                     {"SCHILY.xattr.nonsense", "x"}})
                                .file("a"));
   CHECK(member.entry.attributes.xattrs ==
         std::map<std::string, std::string>{{"security.capability", "c"}, {"user.overlay.opaque", "y"}});
@@ -269,16 +287,25 @@ TEST_CASE("attributes that steer overlays or belong to this machine are dropped"
 
 TEST_CASE("GNU long names and links are read") {
   const std::string name = std::string(200, 'a') + "/" + std::string(200, 'b');
-  const auto member = only(RawTar().gnu_long('K', name).gnu_long('L', "l/" + name)
+  const auto member = only(RawTar()
+                               .gnu_long('K', name)
+                               .gnu_long('L', "l/" + name)
                                .member({.name = "cut", .type = '2', .link = "cut", .magic = kGnuTarMagic}));
   CHECK(member.entry.path == "l/" + name);
   CHECK(member.entry.attributes.link_target == name);
 }
 
 TEST_CASE("whiteouts and opaque markers are recognised, AUFS leftovers skipped") {
-  const auto all = members(RawTar().file("d/.wh.x", "junk").file("d/.wh..wh..opq").file(".wh.y").file(".wh..wh.plnk")
-                               .dir(".wh..wh.orph/").file(".wh..wh.orph/x").hard(".wh.z", "d/.wh..wh.aufs")
-                               .file(".wh." + std::string(90, 'n')).str());
+  const auto all = members(RawTar()
+                               .file("d/.wh.x", "junk")
+                               .file("d/.wh..wh..opq")
+                               .file(".wh.y")
+                               .file(".wh..wh.plnk")
+                               .dir(".wh..wh.orph/")
+                               .file(".wh..wh.orph/x")
+                               .hard(".wh.z", "d/.wh..wh.aufs")
+                               .file(".wh." + std::string(90, 'n'))
+                               .str());
   REQUIRE(all.size() == 5);
   CHECK(all[0].entry.kind == LayerEntry::Kind::whiteout);
   CHECK(all[0].entry.path == "d/x");
@@ -291,7 +318,8 @@ TEST_CASE("whiteouts and opaque markers are recognised, AUFS leftovers skipped")
 }
 
 TEST_CASE("malformed whiteouts are refused") {
-  for (const std::string name : {".wh.", ".wh..", ".wh...", "a/.wh.", ".wh.a/b", ".wh..wh..opq/x", ".wh.../x"}) {
+  for (const std::string name :
+       {".wh.", ".wh..", ".wh...", "a/.wh.", ".wh.a/b", ".wh..wh..opq/x", ".wh.../x"}) {
     CAPTURE(name);
     check_refused(RawTar().file(name));
   }
@@ -303,8 +331,11 @@ TEST_CASE("content where none belongs is refused, a hard link's size is ignored"
   check_refused(RawTar().member({.name = "p", .type = '6'}, "x"));
   check_refused(RawTar().member({.name = "l", .type = '2'}));
   check_refused(RawTar().file("a").hard("b", ""));
-  const auto all = members(RawTar().file("a", "x").member({.name = "b", .type = '1', .link = "a", .size = "00000000001"})
-                               .file("c").str());
+  const auto all = members(RawTar()
+                               .file("a", "x")
+                               .member({.name = "b", .type = '1', .link = "a", .size = "00000000001"})
+                               .file("c")
+                               .str());
   CHECK(all.size() == 3);
 }
 
@@ -345,13 +376,15 @@ TEST_CASE("content nobody reads is skipped") {
 TEST_CASE("limits hold") {
   CHECK_THROWS_AS((void)members(RawTar().file("a").file("b").str(), {.entries = 1}), IntegrityError);
   CHECK_THROWS_AS((void)members(RawTar().file("a", "xxx").str(), {.file_size = 2}), IntegrityError);
-  CHECK_THROWS_AS((void)members(RawTar().file("a", "xx").file("b", "xx").str(), {.total_size = 3}), IntegrityError);
+  CHECK_THROWS_AS((void)members(RawTar().file("a", "xx").file("b", "xx").str(), {.total_size = 3}),
+                  IntegrityError);
   check_refused(RawTar().pax({{"size", "9223372036854775807"}}).file("a"));
 }
 
 namespace {
 
-const std::string kSparseWant = std::string(3, '\0') + "abc" + std::string(4, '\0') + "de" + std::string(8, '\0');
+const std::string kSparseWant =
+    std::string(3, '\0') + "abc" + std::string(4, '\0') + "de" + std::string(8, '\0');
 
 std::string pair(std::uint64_t offset, std::uint64_t size) {
   return RawTar::octal(offset, 11) + '\0' + RawTar::octal(size, 11) + '\0';
@@ -361,9 +394,13 @@ std::string pair(std::uint64_t offset, std::uint64_t size) {
 RawTar gnu_sparse(const std::string& pairs, const std::string& content, std::uint64_t real_size,
                   const std::string& more = {}) {
   RawTar tar;
-  tar.raw(RawTar::block({.name = "s", .type = 'S', .magic = kGnuTarMagic,
-                         .patches = {{386, pairs}, {482, std::string(1, more.empty() ? '\0' : '\1')},
-                                     {483, RawTar::octal(real_size, 11)}}}, content.size()));
+  tar.raw(RawTar::block({.name = "s",
+                         .type = 'S',
+                         .magic = kGnuTarMagic,
+                         .patches = {{386, pairs},
+                                     {482, std::string(1, more.empty() ? '\0' : '\1')},
+                                     {483, RawTar::octal(real_size, 11)}}},
+                        content.size()));
   return tar.raw(more).payload(content);
 }
 
@@ -390,14 +427,25 @@ TEST_CASE("an old GNU sparse map may go on in further blocks") {
 
 TEST_CASE("PAX sparse files of all three formats are read") {
   const std::vector<RawTar> tars = {
-      RawTar().pax({{"GNU.sparse.size", "20"}, {"GNU.sparse.numblocks", "2"}, {"GNU.sparse.offset", "3"},
-                    {"GNU.sparse.numbytes", "3"}, {"GNU.sparse.offset", "10"}, {"GNU.sparse.numbytes", "2"}})
+      RawTar()
+          .pax({{"GNU.sparse.size", "20"},
+                {"GNU.sparse.numblocks", "2"},
+                {"GNU.sparse.offset", "3"},
+                {"GNU.sparse.numbytes", "3"},
+                {"GNU.sparse.offset", "10"},
+                {"GNU.sparse.numbytes", "2"}})
           .file("s", "abcde"),
-      RawTar().pax({{"GNU.sparse.size", "20"}, {"GNU.sparse.name", "s"}, {"GNU.sparse.numblocks", "2"},
-                    {"GNU.sparse.map", "3,3,10,2"}})
+      RawTar()
+          .pax({{"GNU.sparse.size", "20"},
+                {"GNU.sparse.name", "s"},
+                {"GNU.sparse.numblocks", "2"},
+                {"GNU.sparse.map", "3,3,10,2"}})
           .file("GNUSparseFile.1/s", "abcde"),
-      RawTar().pax({{"GNU.sparse.major", "1"}, {"GNU.sparse.minor", "0"}, {"GNU.sparse.name", "s"},
-                    {"GNU.sparse.realsize", "20"}})
+      RawTar()
+          .pax({{"GNU.sparse.major", "1"},
+                {"GNU.sparse.minor", "0"},
+                {"GNU.sparse.name", "s"},
+                {"GNU.sparse.realsize", "20"}})
           .file("GNUSparseFile.1/s", std::string("2\n3\n3\n10\n2\n") + std::string(501, '\0') + "abcde")};
   for (const auto& tar : tars) {
     const auto all = members(RawTar(tar).file("after", "z").str());
@@ -415,14 +463,17 @@ TEST_CASE("damaged sparse maps are refused") {
   check_refused(gnu_sparse(pair(0, 3), "abcde", 20));
   check_refused(gnu_sparse(pair(18, 3), "abc", 20));
   check_refused(gnu_sparse(std::string("x") + pair(18, 3).substr(1), "abc", 20));
-  for (const std::string map : {"3,3,10", "3", "a,b", "3,3,,2", "3,99999999999999999999", "18446744073709551615,5"}) {
+  for (const std::string map :
+       {"3,3,10", "3", "a,b", "3,3,,2", "3,99999999999999999999", "18446744073709551615,5"}) {
     CAPTURE(map);
     check_refused(RawTar().pax({{"GNU.sparse.size", "20"}, {"GNU.sparse.map", map}}).file("s", "abcde"));
   }
   check_refused(RawTar().pax({{"GNU.sparse.map", "0,5"}}).file("s", "abcde"));
-  check_refused(RawTar().pax({{"GNU.sparse.size", "99999999999999"}, {"GNU.sparse.map", "0,5"}}).file("s", "abcde"));
+  check_refused(
+      RawTar().pax({{"GNU.sparse.size", "99999999999999"}, {"GNU.sparse.map", "0,5"}}).file("s", "abcde"));
   const auto in_data = [](const std::string& data) {
-    return RawTar().pax({{"GNU.sparse.major", "1"}, {"GNU.sparse.minor", "0"}, {"GNU.sparse.realsize", "20"}})
+    return RawTar()
+        .pax({{"GNU.sparse.major", "1"}, {"GNU.sparse.minor", "0"}, {"GNU.sparse.realsize", "20"}})
         .file("s", data);
   };
   check_refused(in_data("10000000\n"));
@@ -430,5 +481,7 @@ TEST_CASE("damaged sparse maps are refused") {
   check_refused(in_data("x\n"));
   check_refused(in_data(""));
   check_refused(in_data(std::string(600, '1')));
-  check_refused(RawTar().pax({{"GNU.sparse.major", "2"}, {"GNU.sparse.minor", "0"}, {"GNU.sparse.realsize", "0"}}).file("s"));
+  check_refused(RawTar()
+                    .pax({{"GNU.sparse.major", "2"}, {"GNU.sparse.minor", "0"}, {"GNU.sparse.realsize", "0"}})
+                    .file("s"));
 }

@@ -44,8 +44,8 @@ LayerEntry at(LayerEntry entry, std::int64_t seconds, std::uint32_t nanoseconds 
 TEST_CASE("the archive of the reference vector comes out byte for byte") {
   auto file = at(file_entry("etc/caf\xc3\xa9"), 1700000000);
   file.attributes.uid = 3'000'000;
-  const std::string tar = tar_of({pending(at(dir_entry("etc"), 1700000000)), pending(whiteout_entry("etc/passwd")),
-                                  pending(file, "hi\n")});
+  const std::string tar = tar_of({pending(at(dir_entry("etc"), 1700000000)),
+                                  pending(whiteout_entry("etc/passwd")), pending(file, "hi\n")});
   CHECK(tar.size() == 4096);
   CHECK(text(tar, 2, tar::kName) == "etc/PaxHeaders.0/caf");
   CHECK(tar.substr(3 * 512, 33) == "18 path=etc/caf\xc3\xa9\n15 uid=3000000\n");
@@ -53,7 +53,8 @@ TEST_CASE("the archive of the reference vector comes out byte for byte") {
 }
 
 TEST_CASE("an empty archive is two zero blocks") {
-  CHECK(sha256(tar_of({})).str() == "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef");
+  CHECK(sha256(tar_of({})).str() ==
+        "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef");
 }
 
 TEST_CASE("a whiteout is an empty file without mode, owner and time") {
@@ -149,8 +150,9 @@ TEST_CASE("links, devices and fifos have their type, target and numbers") {
   device.attributes.device_minor = 17;
   auto link = symlink_entry("s", "/abs");
   link.attributes.mode = 0700;
-  const std::string tar = tar_of({pending(file, "x"), pending(hard_link_entry("h", "f")),
-                                  pending(node_entry("p", FileType::fifo, 0600)), pending(link), pending(device)});
+  const std::string tar =
+      tar_of({pending(file, "x"), pending(hard_link_entry("h", "f")),
+              pending(node_entry("p", FileType::fifo, 0600)), pending(link), pending(device)});
   CHECK(field(tar, 2, tar::kTypeFlag) == "1");
   CHECK(text(tar, 2, tar::kLinkName) == "f");
   CHECK(text(tar, 2, tar::kSize) == "00000000000");
@@ -233,7 +235,8 @@ TEST_CASE("what a layer must not have is refused") {
 }
 
 TEST_CASE("a whiteout may be followed by a new entry of the same name") {
-  CHECK_NOTHROW((void)tar_of({pending(whiteout_entry("a")), pending(dir_entry("a")), pending(file_entry("a/b"))}));
+  CHECK_NOTHROW(
+      (void)tar_of({pending(whiteout_entry("a")), pending(dir_entry("a")), pending(file_entry("a/b"))}));
 }
 
 TEST_CASE("a file that changes while it is read is an error that names it") {

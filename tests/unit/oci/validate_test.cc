@@ -44,7 +44,8 @@ TEST_CASE("every lie of an image is found") {
   SUBCASE("a wrong diff ID") {
     config.diff_ids[0].value = Digest::parse("sha256:" + std::string(64, '3'));
     layer.diff_id = config.diff_ids[0];
-    CHECK(mentions(validate_image(blobs, write_image(blobs, config, {layer}).descriptor), "layer sha256:4f4f"));
+    CHECK(
+        mentions(validate_image(blobs, write_image(blobs, config, {layer}).descriptor), "layer sha256:4f4f"));
   }
   SUBCASE("a compression the type does not tell") {
     layer.blob.media_type = kOciLayer;
@@ -65,7 +66,8 @@ TEST_CASE("every lie of an image is found") {
   }
   SUBCASE("a history of other layers") {
     config.history.pop_back();
-    CHECK(mentions(validate_image(blobs, write_image(blobs, config, {layer}).descriptor), "history tells of 0"));
+    CHECK(mentions(validate_image(blobs, write_image(blobs, config, {layer}).descriptor),
+                   "history tells of 0"));
   }
   SUBCASE("another platform than announced") {
     Descriptor target = write_image(blobs, config, {layer}).descriptor;
