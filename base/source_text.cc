@@ -1,6 +1,7 @@
 #include "base/source_text.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/strings.h"
 
@@ -29,6 +30,24 @@ std::string_view SourceText::line(int number) const noexcept {
   }
 }
 
+namespace {
+
+/// Which bytes of a single line the range means: its columns, or without columns all but the blanks around.
+std::pair<std::size_t, std::size_t> marked_part(std::string_view line, const SourceRange& where) {
+  if (where.first_column < 1) {
+    const auto first = line.find_first_not_of(" \t");
+    return first == std::string_view::npos ? std::pair<std::size_t, std::size_t>(0, 0)
+                                           : std::pair(first, line.find_last_not_of(" \t") + 1);
+  }
+  const auto from = static_cast<std::size_t>(where.first_column - 1);
+  if (from > line.size()) return {0, 0};
+  if (where.last_column <= where.first_column) return {from, std::max(line.size(), from + 1)};
+  const auto last = static_cast<std::size_t>(where.last_column - 1);
+  return {from, std::clamp<std::size_t>(last, from + 1, std::max(line.size(), from + 1))};
+}
+
+}  // namespace
+
 std::string render_excerpt(const SourceRange& where, int max_lines) {
   if (!where.text) return {};
   std::string out = cat("  --> ", printable(where.text->name()));
@@ -44,13 +63,9 @@ std::string render_excerpt(const SourceRange& where, int max_lines) {
   for (int number = where.first_line; number <= shown_last; ++number) {
     const std::string_view line = where.text->line(number);
     out += cat(pad_left(cat(number), width + 2), many ? " > " : " | ", printable(line), "\n");
-    if (many || where.first_column < 1) continue;
-    const auto from = static_cast<std::size_t>(where.first_column - 1);
-    if (from > line.size()) continue;
-    const auto to = std::clamp<std::size_t>(where.last_column > where.first_column
-                                                ? static_cast<std::size_t>(where.last_column - 1)
-                                                : line.size(),
-                                            from + 1, std::max(line.size(), from + 1));
+    if (many) continue;
+    const auto [from, to] = marked_part(line, where);
+    if (from >= to) continue;
     // Both sides are measured as they are shown, so that the caret stays under its text.
     const std::size_t lead = display_width(printable(line.substr(0, from)));
     const std::size_t mark = std::max<std::size_t>(1, display_width(printable(line.substr(from, to - from))));

@@ -61,6 +61,10 @@ TEST_CASE("an excerpt puts the caret under the text it means") {
         "  --> Dockerfile:2:7\n"
         "   2 | COPY \\tx /y\n"
         "     |        ^\n");
+  CHECK(render_excerpt({text, 1, 1, 0, 0}) ==
+        "  --> Dockerfile:1\n"
+        "   1 | FROM a\n"
+        "     | ^^^^^^\n");
   CHECK(render_excerpt({text, 1, 2, 0, 0}) ==
         "  --> Dockerfile:1\n"
         "   1 > FROM a\n"
