@@ -1,5 +1,6 @@
 #include "cli/app.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -29,6 +30,13 @@ Environment read_environment() {
   return environment;
 }
 
+/// A closed standard descriptor would be given to the next file that is opened, and output would go into it (ATK-148).
+void reopen_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", O_RDWR);  // takes the lowest free number: this one
+  }
+}
+
 void print_error(const Error& error) {
   const std::string text = render_error(error, ::isatty(STDERR_FILENO) == 1);
   std::cerr << text << std::flush;
@@ -51,6 +59,7 @@ std::vector<std::string> with_default_command(int argc, char** argv,
 }  // namespace
 
 int run_app(int argc, char** argv) {
+  reopen_standard_descriptors();
   const Environment environment = read_environment();
   CommandContext context{environment, {}};
   CLI::App app{"imgbuild compiles Dockerfiles into layered OCI images, without a daemon."};

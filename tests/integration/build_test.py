@@ -344,6 +344,23 @@ def reports_are_written_where_asked(w):
 
 
 @test
+def atk_148_an_odd_process_environment_does_no_harm(w):
+    context = w.folder("context", PLAIN)
+    expected = w.run("-q", context).out
+    for number, redirect in enumerate(("<&-", ">&-", "2>&-", "<&- >&- 2>&-")):
+        store = w.path / f"store-{number}"
+        subprocess.run(["sh", "-c", f'exec "{PROGRAM}" --root "{store}" "{context}" {redirect}'], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, env=w.environment)
+        for blob in (store / "blobs" / "sha256").iterdir():
+            equal(__import__("hashlib").sha256(blob.read_bytes()).hexdigest(), blob.name, "digest of a blob")
+    for umask in (0, 0o777):
+        done = subprocess.run([PROGRAM, "-q", "--root", w.path / f"store-{umask}", context], capture_output=True, text=True, env={},
+                              umask=umask, check=True)
+        equal(len(done.stdout), len(expected), "image ID")
+        equal(os.stat(w.path / f"store-{umask}").st_mode & 0o022, 0, "rights of others to the store")
+
+
+@test
 def a_store_of_somebody_else_or_of_the_future_is_refused(w):
     context = w.folder("context", PLAIN)
     w.build(context)
