@@ -73,6 +73,7 @@ class Execution final : public Origins {
   struct StageState {
     std::optional<Snapshot> snapshot;
     std::vector<std::optional<Timestamp>> created;  // of the stage's own history entries
+    std::optional<Timestamp> context_created;       // of the layer a context as base makes
   };
 
   std::size_t job_count() const {
@@ -123,11 +124,14 @@ class Execution final : public Origins {
     StageState& state = stages_[number];
     state.created.resize(stage.history.size());
     state.snapshot = snapshot(stage.base);
-    if (!state.snapshot) state.snapshot = snapshot_of_context(std::get<FromContext>(stage.base), stage);
+    if (state.snapshot) return;
+    const StepOutcome outcome = run_context(std::get<FromContext>(stage.base), stage);
+    state.snapshot = outcome.after;
+    state.context_created = outcome.created;
   }
 
   /// `FROM` a named context that is a directory: its files are one layer on scratch (CTX-11, CTX-14).
-  Snapshot snapshot_of_context(const FromContext& context, const PlannedStage& stage) {
+  StepOutcome run_context(const FromContext& context, const PlannedStage& stage) {
     const Snapshot scratch{{}, std::nullopt, key_of("scratch-v1", "")};
     const CopyOp op{.from = context, .sources = {"/"}, .inline_files = {}, .destination = "/"};
     const PlanStep step{.op = op, .title = stage.from_title, .where = stage.where};
@@ -141,7 +145,7 @@ class Execution final : public Origins {
                                    scratch,
                                    inputs_.request.use_cache,
                                    inputs_.plan.source_date_epoch};
-    return run_copy(step_context, op, stop_).after;
+    return run_copy(step_context, op, stop_);
   }
 
   // ---- steps
@@ -248,7 +252,24 @@ class Execution final : public Origins {
       if (inputs_.plan.source_date_epoch) entry.created = Timestamp{*inputs_.plan.source_date_epoch, 0};
     }
     all.insert(all.end(), own.begin(), own.end());
+    if (stages_[stage_number].context_created) all.push_back(entry_of_context(stage_number));
     return all;
+  }
+
+  /// A context as base makes a layer no instruction stands for. The reference puts its entry last and names it after the
+  /// last layer (case CP-FR-24).
+  oci::HistoryEntry entry_of_context(std::size_t stage_number) {
+    const PlannedStage& stage = inputs_.plan.stages[stage_number];
+    const std::size_t count = stage.steps.size();
+    oci::HistoryEntry entry;
+    entry.created = stages_[stage_number].context_created;
+    for (const auto& time : stages_[stage_number].created) {
+      if (time) entry.created = time;
+    }
+    if (inputs_.plan.source_date_epoch) entry.created = Timestamp{*inputs_.plan.source_date_epoch, 0};
+    entry.created_by = count == 0 ? stage.from_title : cat("[", count, "/", count + 1, "] ", stage.steps.back().title);
+    entry.comment = "buildkit.exporter.image.v0";
+    return entry;
   }
 
   const ExecuteInputs& inputs_;
