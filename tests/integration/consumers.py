@@ -100,3 +100,5 @@ def docker_daemon(workspace):
             os.killpg(daemon.pid, signal.SIGKILL)
             daemon.wait()
         log.close()
+        # dockerd leaves the mount of its default network namespace behind.
+        subprocess.run(["umount", str(base / "exec" / "netns" / "default")], capture_output=True, check=False)
