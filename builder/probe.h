@@ -8,7 +8,7 @@
 
 namespace imgbuild::builder {
 
-/// How RUN can be isolated here (SBX-4). The tiers that lie between and below are refused for now.
+/// How RUN can be isolated here (SBX-4). The tiers between and below are refused, with the reason.
 enum class Tier : std::uint8_t {
   root,            ///< T0: root with all rights
   user_namespace,  ///< T1: root of a user namespace with many ids

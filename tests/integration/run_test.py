@@ -25,6 +25,19 @@ def processes_with(word):
     return found
 
 
+def start_and_wait(w, context, marker):
+    """Starts a build and returns when its command sleeps for `marker` seconds."""
+    process = subprocess.Popen([PROGRAM, "build", context], env={**w.environment, "IMGBUILD_ROOT": str(w.store)},
+                               stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not processes_with(f"sleep\0{marker}"):
+        if time.monotonic() > deadline or process.poll() is not None:
+            process.kill()
+            raise AssertionError("the command did not start")
+        time.sleep(0.02)
+    return process
+
+
 def leftovers(store):
     """What lies in the work areas of a store when nobody uses it."""
     found = []
@@ -79,14 +92,7 @@ def ctrl_c_ends_everything_within_a_second_and_leaves_nothing(w):
     marker = f"37{os.getpid()}"
     context = w.folder("context", {"Dockerfile": f"FROM busybox\nRUN trap '' TERM INT; sleep {marker} & sleep {marker}; sleep {marker}\n"})
     before = mounts()
-    process = subprocess.Popen([PROGRAM, "build", context], env={**w.environment, "IMGBUILD_ROOT": str(w.store)},
-                               stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
-    while not processes_with(f"sleep\0{marker}") and time.monotonic() < deadline:
-        time.sleep(0.02)
-    if not processes_with(f"sleep\0{marker}"):
-        process.kill()
-        raise AssertionError("the command did not start")
+    process = start_and_wait(w, context, marker)
     process.send_signal(signal.SIGINT)
     begin = time.monotonic()
     _, err = process.communicate(timeout=30)
@@ -105,11 +111,7 @@ def killing_the_builder_leaves_no_process_and_the_next_build_is_right(w):
     marker = f"38{os.getpid()}"
     context = w.folder("context", {"Dockerfile": f"FROM busybox\nRUN test -e /ok || sleep {marker}\n"})
     before = mounts()
-    process = subprocess.Popen([PROGRAM, "build", context], env={**w.environment, "IMGBUILD_ROOT": str(w.store)},
-                               stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
-    while not processes_with(f"sleep\0{marker}") and time.monotonic() < deadline:
-        time.sleep(0.02)
+    process = start_and_wait(w, context, marker)
     process.kill()
     process.wait()
     deadline = time.monotonic() + 5
