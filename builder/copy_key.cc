@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <array>
+#include <optional>
 
 #include "base/hash.h"
 #include "base/strings.h"
@@ -22,12 +24,20 @@ void append_sized(std::string& out, std::string_view text) {
   out += text;
 }
 
+using ModeChange = std::optional<parser::FileModeChange>;
+
+/// The mode an entry will have: one that --chmod overrides has no part in the result, so none in the key.
+std::uint32_t keyed_mode(const FileAttributes& attributes, const ModeChange& change) {
+  if (attributes.type == FileType::symlink) return 0;
+  return change ? change->apply(attributes.mode, attributes.type == FileType::directory) : attributes.mode;
+}
+
 /// What of an inode is keyed (CAC-22): no times, no link structure, of the kernel's own attributes only the
 /// capabilities.
-void append_attributes(std::string& out, const FileAttributes& attributes) {
+void append_attributes(std::string& out, const FileAttributes& attributes, const ModeChange& change) {
   static constexpr std::array<std::string_view, 6> kTypes{"file", "dir", "symlink", "char", "block", "fifo"};
   const bool is_link = attributes.type == FileType::symlink;
-  out += cat(kTypes.at(static_cast<std::size_t>(attributes.type)), ' ', is_link ? 0U : attributes.mode, ' ',
+  out += cat(kTypes.at(static_cast<std::size_t>(attributes.type)), ' ', keyed_mode(attributes, change), ' ',
              attributes.uid, ':', attributes.gid);
   if (is_link) {
     out += ' ';
@@ -68,13 +78,18 @@ void visit_all(const SelectedNode& node, const std::string& path, const std::str
 /// The digest of all entries a source selected, and their fields while they are few.
 class FilesDigest {
  public:
-  FilesDigest(SourceTree& tree, cache::CacheKeyBuilder* fields) : tree_(tree), fields_(fields) {}
+  FilesDigest(SourceTree& tree, const ModeChange& change, cache::CacheKeyBuilder* fields)
+      : tree_(tree), change_(change), fields_(fields) {}
 
   void add(const SelectedNode& node, const std::string& path, const std::string& below) {
     line_.clear();
     append_sized(line_, below);
     const std::size_t described = line_.size();
-    append_attributes(line_, node.source.attributes);
+    if (below.empty() && node.source.attributes.type == FileType::directory) {
+      line_ += "dir";  // of a directory that is copied only the content reaches the image (COPY-20)
+    } else {
+      append_attributes(line_, node.source.attributes, change_);
+    }
     if (node.source.attributes.type == FileType::regular) {
       line_ += cat(' ', node.source.attributes.size);
       if (has_bytes(node)) line_ += cat(' ', tree_.content_digest(path).hex());
@@ -95,6 +110,7 @@ class FilesDigest {
 
  private:
   SourceTree& tree_;
+  const ModeChange& change_;
   cache::CacheKeyBuilder* fields_;
   Sha256 hash_;
   std::string line_;
@@ -113,9 +129,15 @@ void prefetch(SourceTree& tree, const std::vector<SelectedSource>& sources) {
   if (!paths.empty()) tree.prefetch_digests(paths);
 }
 
-void add_source(cache::CacheKeyBuilder& key, SourceTree& tree, const SelectedSource& source, bool explain) {
+bool belongs_to_root(const SelectedNode& node) {
+  return node.source.attributes.uid == 0 && node.source.attributes.gid == 0 &&
+         std::all_of(node.children.begin(), node.children.end(), belongs_to_root);
+}
+
+void add_source(cache::CacheKeyBuilder& key, SourceTree& tree, const SelectedSource& source,
+                const ModeChange& change, bool explain) {
   key.add("source", cat(source.parents ? "parents " : source.wildcard ? "wildcard " : "", source.key_name));
-  FilesDigest files(tree, explain ? &key : nullptr);
+  FilesDigest files(tree, change, explain ? &key : nullptr);
   for (const auto& match : source.matches) {
     const bool is_directory = match.top.source.attributes.type == FileType::directory;
     // The name of a directory does not reach the result: its content does.
@@ -129,10 +151,23 @@ void add_source(cache::CacheKeyBuilder& key, SourceTree& tree, const SelectedSou
 
 }  // namespace
 
+/// Files of root stay root's without --chown, so 0:0 says the same; a member of an archive may be anybody's.
+std::string Selection::keyed_owner() const {
+  if (!request_.chown.empty() || request_.unpack_archives) return canonical_owner(request_.chown);
+  for (const auto& source : sources_) {
+    for (const auto& match : source.matches) {
+      if (!belongs_to_root(match.top)) return {};
+    }
+  }
+  return canonical_owner("0:0");
+}
+
 void Selection::add_to_key(cache::CacheKeyBuilder& key) const {
+  ModeChange change;
+  if (!request_.chmod.empty()) change = parser::FileModeChange::parse(request_.chmod);
   key.add("destination", request_.destination);
-  key.add("chown", canonical_owner(request_.chown));
-  if (!request_.chmod.empty()) key.add("chmod", parser::FileModeChange::parse(request_.chmod).canonical());
+  key.add("chown", keyed_owner());
+  if (change) key.add("chmod", change->canonical());
   if (request_.unpack_archives) key.add("unpack", "true");
   for (const auto& pattern : request_.excludes) key.add("exclude", pattern);
 
@@ -141,7 +176,7 @@ void Selection::add_to_key(cache::CacheKeyBuilder& key) const {
     for (const auto& match : source.matches) entries += count_entries(match.top);
   }
   prefetch(tree_, sources_);
-  for (const auto& source : sources_) add_source(key, tree_, source, entries <= kMaxFields);
+  for (const auto& source : sources_) add_source(key, tree_, source, change, entries <= kMaxFields);
   for (const auto& [name, data] : request_.inline_files) {
     key.add(cat("inline ", name), sha256(data).str());
   }

@@ -45,6 +45,8 @@ class Selection final : public CopySelection {
   const std::vector<SelectedSource>& sources() const noexcept { return sources_; }
 
  private:
+  std::string keyed_owner() const;
+
   CopyRequest request_;
   SourceTree& tree_;
   std::vector<SelectedSource> sources_;
