@@ -12,6 +12,8 @@
 #include "builder/event.h"
 #include "builder/host.h"
 #include "builder/outputs.h"
+#include "builder/private_network.h"
+#include "builder/resolv_conf.h"
 #include "builder/secrets.h"
 #include "oci/descriptor.h"
 #include "oci/platform.h"
@@ -45,10 +47,13 @@ struct BuildRequest {
   bool explain = false;                      ///< say for each missed step what differs from its last record
   std::vector<std::string> no_cache_stages;  ///< --no-cache-filter
   std::optional<std::int64_t> timestamp;     ///< SOURCE_DATE_EPOCH from the command line
-  std::string default_network = "default";
+  std::string default_network = "default";   ///< default, host, none, private or ns; part of a RUN's key
+  std::string network_namespace;             ///< ns: path of the namespace
+  std::optional<NetworkProgram> network_program;  ///< private: which; nothing: whichever is installed
+  DnsOptions dns;
   bool allow_network_host = true;
   bool allow_insecure = false;
-  std::vector<std::pair<std::string, std::string>> extra_hosts;
+  std::vector<std::pair<std::string, std::string>> extra_hosts;  ///< name, address or "host-gateway"
   std::string hostname;
   std::uint64_t shm_size_bytes = 64ull << 20;
   std::vector<Ulimit> ulimits;  ///< of every RUN; part of its key (CAC-13)

@@ -106,7 +106,11 @@ std::string InstructionEvaluator::network_of(const parser::RunInstruction& run) 
   std::string network = run.network.value_or("default");
   if (network == "default")
     network = options.default_network == "sandbox" ? "default" : options.default_network;
-  if (network != "default" && network != "none" && network != "host") {
+  // A namespace by path and a private one come from the command line alone.
+  const bool from_options = !run.network || *run.network == "default";
+  const bool known = network == "default" || network == "none" || network == "host" ||
+                     (from_options && (network == "private" || network == "ns"));
+  if (!known) {
     throw Error(cat("invalid netmode ", printable(network)), ExitCode::usage);
   }
   if (network == "host" && !options.allow_network_host) {

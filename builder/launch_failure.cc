@@ -54,6 +54,8 @@ std::string_view stage_name(Stage stage) {
       return "set the host name";
     case Stage::network:
       return "bring up the network device";
+    case Stage::join_network:
+      return "enter the network namespace";
     case Stage::session:
       return "start a session";
     case Stage::seccomp:
@@ -97,6 +99,8 @@ int explain_failure(const launch::Failure& failure, const SandboxSpec& spec,
   if (failure.stage == Stage::proc && failure.error_number == EPERM)
     error.add_note(
         "/proc is partly hidden here, as in containers; Docker: --security-opt systempaths=unconfined");
+  if (failure.stage == Stage::join_network && failure.error_number == EPERM)
+    error.add_note("it belongs to another user namespace: only root outside of user namespaces may enter it");
   if (failure.stage == Stage::limits && failure.error_number == EPERM)
     error.add_note(
         "only root outside of user namespaces may raise a limit above the one imgbuild was started with");

@@ -96,6 +96,8 @@ UniqueFd describe(const SandboxSpec& spec, SandboxMounts& mounts) {
   request.fields().root_attributes = spec.insecure ? 0 : MOUNT_ATTR_NODEV;  // SBX-60 (c)
   if (!spec.insecure) request.set_filter(default_seccomp_filter());
   mounts.add_to(request);
+  if (spec.network == SandboxSpec::Network::joined)
+    request.fields().network = mounts.keep(UniqueFd(::fcntl(spec.network_fd, F_DUPFD_CLOEXEC, 3)));
   return request.finish();
 }
 

@@ -64,7 +64,8 @@ struct SandboxSpec {
   std::string hostname = "buildkitsandbox";
   std::vector<std::pair<std::string, std::string>> extra_hosts;  ///< name, ip
   std::string resolv_conf;                                       ///< content of /etc/resolv.conf
-  enum class Network { host, none } network = Network::host;
+  enum class Network { host, none, joined } network = Network::host;
+  int network_fd = -1;    ///< joined: the network namespace to enter; borrowed
   bool insecure = false;  ///< RUN --security=insecure
   std::uint64_t shm_size_bytes = 64ull << 20;
   std::vector<Ulimit> ulimits;  ///< a limit that cannot be set is an error that names it

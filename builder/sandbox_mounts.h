@@ -34,6 +34,8 @@ class SandboxMounts {
   }  ///< in the order the request counts them
   /// Adds the mounts to the request; makes their mount points.
   void add_to(LaunchRequestBuilder& request);
+  /// Hands one more descriptor to the launcher; its index. Throws UnsupportedError when there are too many.
+  std::uint32_t keep(UniqueFd fd);
   /// Takes the mount points away again, after everything in the sandbox is gone.
   void clean() noexcept { stubs_.clean(); }
 
@@ -42,7 +44,6 @@ class SandboxMounts {
                           std::uint32_t uid, std::uint32_t gid);
   void add_system_file(LaunchRequestBuilder& request, const std::string& path, const std::string& content);
   void add_user_mount(LaunchRequestBuilder& request, const SandboxMount& mount);
-  std::uint32_t keep(UniqueFd fd);
   UniqueFd open_merged(const SandboxMount& mount);
 
   const SandboxSpec& spec_;

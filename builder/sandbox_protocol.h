@@ -78,6 +78,7 @@ struct LaunchRequest {
   std::uint32_t hostname = 0;     ///< string
   std::uint32_t working_dir = 0;  ///< string, absolute
   std::uint32_t new_network = 0;
+  std::uint32_t network = kNone;  ///< index among the descriptors: the network namespace to join
   std::uint32_t insecure = 0;
   std::uint32_t root_attributes = 0;  ///< MOUNT_ATTR_* of the overlay and every writable mount (SBX-60)
   std::uint32_t tty_gid = 0;          ///< kNone: group 5 is not mapped here
@@ -106,6 +107,7 @@ enum class Stage : std::uint32_t {
   mask_paths,
   hostname,
   network,
+  join_network,
   session,
   seccomp,
   capabilities,

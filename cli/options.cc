@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
+#include "cli/network_options.h"
 
 namespace imgbuild::cli {
 
@@ -78,15 +79,6 @@ std::pair<std::string, std::string> parse_ssh(const std::string& text, const Env
         .with_note("start one with eval $(ssh-agent), or name a socket: --ssh default=/path/to/agent.sock");
   }
   return {id, *agent};
-}
-
-std::pair<std::string, std::string> parse_host(const std::string& text) {
-  auto at = text.find('=');
-  if (at == std::string::npos) at = text.find(':');
-  if (at == std::string::npos || at == 0 || at + 1 == text.size()) {
-    throw usage(cat("--add-host wants NAME=ADDRESS, not \"", printable(text), "\""));
-  }
-  return {to_lower(text.substr(0, at)), text.substr(at + 1)};
 }
 
 std::uint64_t parse_limit(std::string_view text, const std::string& whole) {
@@ -263,14 +255,8 @@ builder::BuildRequest make_request(const BuildOptions& options, const Environmen
       request.timestamp = static_cast<std::int64_t>(*seconds);
     }
   }
-  if (options.network != "default" && options.network != "none" && options.network != "host") {
-    throw usage(cat("--network is default, none or host, not \"", printable(options.network), "\""));
-  }
-  request.default_network = options.network;
-  // RUN --network=host asks for nothing new where that is what RUN has anyway (RUN-20).
-  request.allow_network_host = options.network != "none";
+  apply_network_options(options, request);
   apply_allow(options.allow, request);
-  for (const auto& text : options.add_hosts) request.extra_hosts.push_back(parse_host(text));
   request.hostname = options.hostname;
   for (const auto& text : options.ulimits) request.ulimits.push_back(parse_ulimit(text));
   if (!options.shm_size.empty()) request.shm_size_bytes = parse_size(options.shm_size, "--shm-size");

@@ -20,7 +20,7 @@ struct BuildOptions {
   std::string context = ".";
   std::string dockerfile;
   std::vector<std::string> tags, build_args, labels, build_contexts, outputs, secrets, ssh, allow, add_hosts,
-      ulimits;
+      ulimits, dns, dns_search, dns_options;
   std::vector<std::string> no_cache_filter;
   std::string target, platform, network = "default", progress = "auto", iid_file, metadata_file, hostname;
   std::string compression = "gzip", context_modes = "disk", call = "build", shm_size;

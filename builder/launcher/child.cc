@@ -3,6 +3,7 @@
 #include <linux/close_range.h>
 #include <linux/openat2.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -81,6 +82,13 @@ void die_with_launcher(const Launch& launch, int launcher) {
   if (::poll(&gone, 1, 0) != 0) give_up(launch, Stage::launcher_gone, "");
 }
 
+/// Before the mounts: sysfs shows the network namespace it is mounted from.
+void join_network(const Launch& launch) {
+  const std::uint32_t index = launch.request->network;
+  if (index == kNone) return;
+  if (::setns(launch.fds[index], CLONE_NEWNET) != 0) give_up(launch, Stage::join_network, "");
+}
+
 void connect_output(const Launch& launch) {
   const int from[] = {launch.fds[fd_stdin], launch.fds[fd_stdout], launch.fds[fd_stderr]};
   for (int i = 0; i < 3; ++i)
@@ -131,6 +139,7 @@ void run_child(const Launch& launch, int launcher) {
   ::close(kControlFd);
   die_with_launcher(launch, launcher);
   connect_output(launch);
+  join_network(launch);
   enter_root(launch);
   set_up_session(launch);
   const char* working_dir = launch.string(launch.request->working_dir);

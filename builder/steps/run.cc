@@ -4,6 +4,7 @@
 #include "base/strings.h"
 #include "builder/layer_content.h"
 #include "builder/steps/run_mounts.h"
+#include "builder/steps/run_network.h"
 #include "builder/steps/step.h"
 #include "builder/user_lookup.h"
 
@@ -63,7 +64,8 @@ void set_variable(std::vector<std::string>& env, const std::string& entry) {
     *known = entry;
 }
 
-SandboxSpec make_spec(const StepContext& context, const RunOp& op, const UserIds& user, RunMounts& mounts) {
+SandboxSpec make_spec(const StepContext& context, const RunOp& op, const UserIds& user, RunMounts& mounts,
+                      const RunNetwork& network) {
   SandboxSpec spec;
   spec.mounts = mounts.take_mounts();
   if (op.script) {
@@ -87,9 +89,7 @@ SandboxSpec make_spec(const StepContext& context, const RunOp& op, const UserIds
   spec.gid = user.gid;
   spec.extra_gids = user.extra_gids;
   spec.hostname = op.hostname;
-  spec.extra_hosts = context.request.extra_hosts;
-  spec.resolv_conf = context.host.resolv_conf;
-  spec.network = op.network == "none" ? SandboxSpec::Network::none : SandboxSpec::Network::host;
+  network.apply(spec);
   spec.insecure = op.security == "insecure";
   spec.shm_size_bytes = context.request.shm_size_bytes;
   spec.ulimits = context.request.ulimits;
@@ -134,7 +134,8 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   const auto content = layer_content(host, context.before.layers);
   const UserIds user = resolve_user(op.user, below, *content);
   const auto snapshot = host.snapshots->prepare(context.before.layers);
-  SandboxSpec spec = make_spec(context, op, user, mounts);
+  const RunNetwork network(context, op.network, stop);
+  SandboxSpec spec = make_spec(context, op, user, mounts, network);
   spec.rootfs = snapshot->rootfs();
 
   OutputTail tail;

@@ -98,6 +98,23 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
   return 0;
 }
 
+void add_network_options(CLI::App& command, BuildOptions& o) {
+  command
+      .add_option("--network", o.network,
+                  "Network of RUN: default, host, none, private, pasta, slirp4netns or ns:PATH")
+      ->capture_default_str();
+  command
+      .add_option("--add-host", o.add_hosts,
+                  "NAME=ADDRESS or NAME=host-gateway for /etc/hosts in RUN; may repeat")
+      ->allow_extra_args(false);
+  command.add_option("--dns", o.dns, "Name server for RUN, an IP address; may repeat")
+      ->allow_extra_args(false);
+  command.add_option("--dns-search", o.dns_search, "Search domain for RUN, . for none; may repeat")
+      ->allow_extra_args(false);
+  command.add_option("--dns-option,--dns-opt", o.dns_options, "Resolver option for RUN; may repeat")
+      ->allow_extra_args(false);
+}
+
 void add_options(CLI::App& command, BuildOptions& o) {
   command.add_option("CONTEXT", o.context, "Directory, git reference, URL, or - for standard input")
       ->capture_default_str();
@@ -121,9 +138,7 @@ void add_options(CLI::App& command, BuildOptions& o) {
   command.add_option("--secret", o.secrets, "id=NAME[,src=FILE|,env=NAME]; may repeat")
       ->allow_extra_args(false);
   command.add_option("--ssh", o.ssh, "default or ID=SOCKET; may repeat")->allow_extra_args(false);
-  command.add_option("--network", o.network, "Network of RUN: default, none or host")->capture_default_str();
-  command.add_option("--add-host", o.add_hosts, "NAME=ADDRESS for /etc/hosts in RUN; may repeat")
-      ->allow_extra_args(false);
+  add_network_options(command, o);
   command.add_option("--allow", o.allow, "Rights the Dockerfile may use: network.host, security.insecure")
       ->allow_extra_args(false);
   command.add_option("--ulimit", o.ulimits, "Limit of every RUN: NAME=SOFT[:HARD], such as nofile=1024:2048")

@@ -2,9 +2,10 @@
 import glob
 import os
 import pathlib
+import shutil
 import subprocess
 
-from harness import PROGRAM, need, need_root, skip
+from harness import PROGRAM, command, need, need_root, skip
 
 CACHE = pathlib.Path(os.environ.get("IMGBUILD_TEST_CACHE", str(pathlib.Path(PROGRAM).resolve().parents[1] / "test-cache")))
 
@@ -45,3 +46,22 @@ def debian_base(workspace):
         partial.rename(archive)
     workspace.run("load", "-i", archive)
     return archive
+
+
+def client_base(w, *programs, name="client"):
+    """An image of busybox and these programs of the machine with their shared libraries; the store has busybox already."""
+    files = set()
+    for program in programs:
+        path = need(program)
+        files.add(path)
+        for line in command("ldd", path, ok=False).stdout.decode().splitlines():
+            for word in line.split():
+                if word.startswith("/"):
+                    files.add(word)
+    context = w.path / f"{name}-base"
+    for path in files:
+        target = context / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(os.path.realpath(path), target)
+    (context / "Dockerfile").write_text("FROM busybox\nCOPY . /\nRUN rm /Dockerfile\n")
+    w.run("build", "--progress=quiet", "-t", name, context)
