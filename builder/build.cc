@@ -78,6 +78,7 @@ BuildResult build(const BuildRequest& request, Host& host, EventSink& events, st
   result.stats.steps_run = done.steps_run;
   result.stats.steps_cached = done.steps_cached;
   result.stats.layer_bytes_written = done.layer_bytes;
+  result.stats.commands = done.commands;
   if (plan.source_date_epoch) {
     done.target.snapshot =
         clamp_layers(done.target.snapshot, *plan.source_date_epoch, request.compression, host);

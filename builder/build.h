@@ -11,9 +11,11 @@
 #include "base/compress.h"
 #include "builder/event.h"
 #include "builder/host.h"
+#include "builder/output_limit.h"
 #include "builder/outputs.h"
 #include "builder/private_network.h"
 #include "builder/resolv_conf.h"
+#include "builder/resource_limits.h"
 #include "builder/secrets.h"
 #include "oci/descriptor.h"
 #include "oci/platform.h"
@@ -57,7 +59,10 @@ struct BuildRequest {
   std::string hostname;
   std::uint64_t shm_size_bytes = 64ull << 20;
   std::vector<Ulimit> ulimits;  ///< of every RUN; part of its key (CAC-13)
-  bool git_modes = false;       ///< --context-modes=git
+  ResourceLimits limits;        ///< of every RUN; no part of its key: they change no result (CAC-13)
+  std::optional<std::chrono::nanoseconds> step_timeout;  ///< of every RUN
+  OutputLimits output_limits;                            ///< of every RUN
+  bool git_modes = false;                                ///< --context-modes=git
   SecretStore secrets;
 };
 
@@ -69,7 +74,8 @@ struct BuildStats {
   std::uint64_t context_dirs_opened = 0;
   std::uint64_t context_bytes_read = 0;
   std::uint64_t context_digests_remembered = 0;
-  std::uint64_t layer_bytes_written = 0;  ///< compressed, new layers only
+  std::uint64_t layer_bytes_written = 0;                      ///< compressed, new layers only
+  std::vector<std::pair<std::string, ResourceUse>> commands;  ///< each RUN that ran, by its label
   std::vector<std::pair<std::string, std::chrono::nanoseconds>> phases;
 };
 

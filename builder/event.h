@@ -32,6 +32,17 @@ struct StepFinished {
   enum class How { ran, cached, failed, skipped } how;
   std::chrono::nanoseconds took;
 };
+/// What a command used.
+struct ResourceUse {
+  std::chrono::nanoseconds cpu_time{0};
+  std::uint64_t peak_memory_bytes = 0;
+  bool peak_is_total = false;  ///< of all its processes together; else of the largest one
+};
+/// Comes between the output of a RUN that ran, successfully or not, and its end.
+struct StepUsed {
+  StepId step;
+  ResourceUse use;
+};
 /// A build check or another remark. `rule` is empty for remarks that no rule names.
 struct Warned {
   std::string rule;
@@ -49,7 +60,8 @@ struct Noted {
   std::string text;
 };
 
-using Event = std::variant<StepStarted, StepOutput, StepProgress, StepFinished, Warned, Explained, Noted>;
+using Event =
+    std::variant<StepStarted, StepOutput, StepProgress, StepUsed, StepFinished, Warned, Explained, Noted>;
 
 /// Receives what a build reports. `on_event` is called from any thread: thread-safe, quick, never throws.
 class EventSink {

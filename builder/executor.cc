@@ -50,6 +50,7 @@ class Execution final : public Origins {
     result.steps_run = steps_run_;
     result.steps_cached = steps_cached_;
     result.layer_bytes = layer_bytes_;
+    result.commands = std::move(commands_);
     return result;
   }
 
@@ -164,6 +165,10 @@ class Execution final : public Origins {
       state.snapshot = outcome.after;
       if (step.history < state.created.size()) state.created[step.history] = outcome.created;
       ++(outcome.how == StepFinished::How::cached ? steps_cached_ : steps_run_);
+      if (outcome.used) {
+        const std::lock_guard guard(commands_mutex_);
+        commands_.emplace_back(label(stage, step_number), *outcome.used);
+      }
       if (outcome.how == StepFinished::How::ran) layer_bytes_ += outcome.after.layers.back().blob.size;
       finished(outcome.how);
     } catch (Error& error) {
@@ -256,8 +261,8 @@ class Execution final : public Origins {
     return all;
   }
 
-  /// A context as base makes a layer no instruction stands for. The reference puts its entry last and names it after the
-  /// last layer (case CP-FR-24).
+  /// A context as base makes a layer no instruction stands for. The reference puts its entry last and names
+  /// it after the last layer (case CP-FR-24).
   oci::HistoryEntry entry_of_context(std::size_t stage_number) {
     const PlannedStage& stage = inputs_.plan.stages[stage_number];
     const std::size_t count = stage.steps.size();
@@ -267,7 +272,8 @@ class Execution final : public Origins {
       if (time) entry.created = time;
     }
     if (inputs_.plan.source_date_epoch) entry.created = Timestamp{*inputs_.plan.source_date_epoch, 0};
-    entry.created_by = count == 0 ? stage.from_title : cat("[", count, "/", count + 1, "] ", stage.steps.back().title);
+    entry.created_by =
+        count == 0 ? stage.from_title : cat("[", count, "/", count + 1, "] ", stage.steps.back().title);
     entry.comment = "buildkit.exporter.image.v0";
     return entry;
   }
@@ -280,6 +286,8 @@ class Execution final : public Origins {
   std::atomic<std::size_t> steps_run_ = 0;
   std::atomic<std::size_t> steps_cached_ = 0;
   std::atomic<std::uint64_t> layer_bytes_ = 0;
+  std::mutex commands_mutex_;
+  std::vector<std::pair<std::string, ResourceUse>> commands_;
   std::mutex contexts_mutex_;
   std::map<std::string, std::shared_ptr<SourceTree>> contexts_;
 };

@@ -30,7 +30,8 @@ struct ExecuteResult {
   StageResult target;
   std::size_t steps_run = 0;
   std::size_t steps_cached = 0;
-  std::uint64_t layer_bytes = 0;  ///< packed size of the layers that were made
+  std::uint64_t layer_bytes = 0;                              ///< packed size of the layers that were made
+  std::vector<std::pair<std::string, ResourceUse>> commands;  ///< by label, in the order they ended
 };
 
 /// Runs the steps of `plan` that have to run, independent ones in parallel, and takes the others from the

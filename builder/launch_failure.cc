@@ -74,6 +74,8 @@ std::string_view stage_name(Stage stage) {
       return "execute";
     case Stage::launcher_gone:
       return "reach the launcher";
+    case Stage::cgroup:
+      return "join the control group of the step:";
   }
   return "set up the sandbox";
 }

@@ -104,6 +104,7 @@ UniqueFd LaunchRequestBuilder::finish() {
   request_.mounts = append(mounts_);
   request_.limits = append(limits_);
   request_.filter = append(filter_);
+  request_.cgroups = append(cgroups_);
   bytes_ += '\0';
   request_.size = static_cast<std::uint32_t>(bytes_.size());
   std::memcpy(bytes_.data(), &request_, sizeof request_);

@@ -22,6 +22,8 @@ class LaunchRequestBuilder {
   std::uint32_t add_string(std::string_view text);
   void add_mount(const launch::LaunchMount& mount) { mounts_.push_back(mount); }
   void set_command(const SandboxSpec& spec);
+  /// `joins`: indexes of descriptors, see LaunchRequest::cgroups.
+  void set_cgroups(std::vector<std::uint32_t> joins) { cgroups_ = std::move(joins); }
   /// `filter` must outlive this object.
   void set_filter(std::span<const sock_filter> filter) noexcept { filter_ = filter; }
 
@@ -38,7 +40,7 @@ class LaunchRequestBuilder {
   std::vector<launch::LaunchMount> mounts_;
   std::span<const sock_filter> filter_;
   std::vector<launch::LaunchLimit> limits_;
-  std::vector<std::uint32_t> groups_, argv_, env_, programs_;
+  std::vector<std::uint32_t> cgroups_, groups_, argv_, env_, programs_;
 };
 
 /// The RLIMIT_* number of a limit by Docker's name. Throws Error for a name that is none.

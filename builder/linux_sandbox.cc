@@ -88,7 +88,14 @@ void check(const SandboxSpec& spec) {
     throw Error(cat("invalid host name: ", printable(spec.hostname)));
 }
 
-UniqueFd describe(const SandboxSpec& spec, SandboxMounts& mounts) {
+void add_cgroup(LaunchRequestBuilder& request, const StepCgroup& cgroup, SandboxMounts& mounts) {
+  std::vector<std::uint32_t> joins;
+  for (const auto& fd : cgroup.joins()) joins.push_back(mounts.keep(fd.duplicate()));
+  request.set_cgroups(std::move(joins));
+  if (cgroup.unified() != nullptr) request.fields().cgroup_dir = mounts.keep(cgroup.unified()->duplicate());
+}
+
+UniqueFd describe(const SandboxSpec& spec, SandboxMounts& mounts, const std::optional<StepCgroup>& cgroup) {
   LaunchRequestBuilder request;
   request.set_command(spec);
   request.fields().tty_gid = has_tty_group() ? 5 : launch::kNone;
@@ -98,6 +105,7 @@ UniqueFd describe(const SandboxSpec& spec, SandboxMounts& mounts) {
   mounts.add_to(request);
   if (spec.network == SandboxSpec::Network::joined)
     request.fields().network = mounts.keep(UniqueFd(::fcntl(spec.network_fd, F_DUPFD_CLOEXEC, 3)));
+  if (cgroup) add_cgroup(request, *cgroup, mounts);
   return request.finish();
 }
 
@@ -116,15 +124,24 @@ void LinuxSandbox::start() {
   launcher_.emplace();
 }
 
+std::optional<StepCgroup> LinuxSandbox::make_cgroup(const SandboxSpec& spec) {
+  if (!spec.limits.any() && !options_.always_unified_group) return std::nullopt;
+  std::call_once(cgroups_made_, [this] { cgroups_.emplace(kernel_cgroup_files(), read_cgroup_paths()); });
+  return cgroups_->make(spec.limits, options_.always_unified_group);
+}
+
 SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
                                 const std::function<void(int stream, std::string_view)>& output,
                                 std::stop_token stop) {
   check(spec);
   if (stop.stop_requested()) throw Cancelled();
+  const auto cgroup = make_cgroup(spec);  // before the launcher, which shall not be in our way there
+  std::optional<OomWatch> oom;
+  if (spec.limits.memory_bytes) oom.emplace();
   std::call_once(started_, [this] { start(); });
   SandboxMounts mounts(
       spec, {options_.scratch_dir, options_.flavour, options_.overlay, stub_layer_ ? stub_layer_->fd() : -1});
-  const UniqueFd request = describe(spec, mounts);
+  const UniqueFd request = describe(spec, mounts, cgroup);
   WatchResult result;
   {
     const UniqueFd null = open_path("/dev/null", O_RDONLY);
@@ -140,18 +157,43 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
     for (const auto& fd : mounts.fds()) fds.push_back(fd.get());
     launcher_->send(fds);
     for (UniqueFd* theirs : {&reply.theirs, &report.write, &out.write, &errors.write}) theirs->reset();
-    result = watch_launch(
-        {std::move(out.read), std::move(errors.read), std::move(report.read), std::move(reply.ours)}, spec,
-        output, stop);
+    try {
+      result = watch_launch(
+          {std::move(out.read), std::move(errors.read), std::move(report.read), std::move(reply.ours)}, spec,
+          options_.stop_times, output, stop);
+    } catch (const StuckProcess&) {
+      mounts.leave();
+      if (stub_layer_) stub_layer_->release();
+      throw;
+    }
   }
   mounts.clean();
   if (stop.stop_requested()) throw Cancelled();
+  SandboxResult done = result_of(result, spec, cgroup ? &*cgroup : nullptr, oom ? &*oom : nullptr);
+  if (result.failure && !result.timed_out) done.exit_code = explain_failure(*result.failure, spec, output);
+  return done;
+}
+
+SandboxResult LinuxSandbox::result_of(const WatchResult& watched, const SandboxSpec& spec,
+                                      const StepCgroup* cgroup, const OomWatch* oom) const {
+  const launch::Ended& ended = watched.ended;
   SandboxResult out;
-  out.cpu_time = std::chrono::nanoseconds(result.ended.cpu_nanoseconds);
-  out.peak_memory_bytes = result.ended.peak_memory_bytes;
-  out.timed_out = result.timed_out;
-  out.exit_code = result.ended.signal != 0 ? 128 + result.ended.signal : result.ended.exit_code;
-  if (result.failure && !result.timed_out) out.exit_code = explain_failure(*result.failure, spec, output);
+  out.exit_code = ended.signal != 0 ? 128 + ended.signal : ended.exit_code;
+  out.timed_out = watched.timed_out;
+  out.cpu_time = std::chrono::nanoseconds(ended.cpu_nanoseconds);
+  out.peak_memory_bytes = ended.peak_memory_bytes;
+  if (cgroup == nullptr) return out;
+  const CgroupCounts counts = cgroup->counts();
+  out.out_of_memory = counts.oom_kills != 0;
+  if (counts.cpu_time) out.cpu_time = *counts.cpu_time;
+  if (counts.peak_memory_bytes) {
+    out.peak_memory_bytes = *counts.peak_memory_bytes;
+    out.peak_is_total = true;
+  }
+  const bool failed = out.exit_code != 0 || out.timed_out;
+  if (failed && (counts.oom_kills != 0 || counts.refused_processes != 0))
+    out.limit_report =
+        describe_limit(counts, spec.limits, oom == nullptr ? std::string() : oom->victim(cgroup->name()));
   return out;
 }
 

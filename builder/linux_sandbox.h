@@ -6,8 +6,12 @@
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 #include "builder/launcher_process.h"
+#include "builder/oom_watch.h"
 #include "builder/overlay_mount.h"
 #include "builder/sandbox.h"
+#include "builder/sandbox_watch.h"
+#include "builder/step_cgroup.h"
+#include "builder/stop_sequence.h"
 #include "oci/node_metadata.h"
 
 namespace imgbuild::builder {
@@ -21,6 +25,8 @@ class LinuxSandbox final : public Sandbox {
         -1;  ///< on the file system of the store, for what writable bind mounts throw away; borrowed
     oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
     OverlayMountOptions overlay;  ///< what an older kernel would need, for tests
+    StopTimes stop_times;
+    bool always_unified_group = false;  ///< a version 2 control group for every command, for tests
   };
   /// Does nothing yet: a build whose steps are all cached pays nothing for the sandbox.
   explicit LinuxSandbox(const Options& options) : options_(options) {}
@@ -30,11 +36,16 @@ class LinuxSandbox final : public Sandbox {
 
  private:
   void start();
+  std::optional<StepCgroup> make_cgroup(const SandboxSpec& spec);
+  SandboxResult result_of(const WatchResult& watched, const SandboxSpec& spec, const StepCgroup* cgroup,
+                          const OomWatch* oom) const;
 
   const Options options_;
   std::once_flag started_;  ///< by the first run(); a failure is tried again by the next
   std::optional<TempDir> stub_layer_;
-  std::vector<UniqueFd> devices_;  ///< the host's own, verified, in the order of launch::LaunchFd
+  std::once_flag cgroups_made_;
+  std::optional<Cgroups> cgroups_;  ///< before the launcher, which must be gone when it leaves its own group
+  std::vector<UniqueFd> devices_;   ///< the host's own, verified, in the order of launch::LaunchFd
   std::optional<LauncherProcess> launcher_;
 };
 

@@ -69,9 +69,10 @@ UniqueFd make_dir(int parent, const std::string& name) {
 
 class OverlaySnapshot final : public WritableSnapshot {
  public:
-  OverlaySnapshot(LayerDirStore& store, std::shared_ptr<const OpenLayers> layers, TempDir dir,
-                  oci::OverlayFlavour flavour)
+  OverlaySnapshot(LayerDirStore& store, WorkArea& work_area, std::shared_ptr<const OpenLayers> layers,
+                  TempDir dir, oci::OverlayFlavour flavour)
       : store_(store),
+        work_area_(work_area),
         layers_(std::move(layers)),
         dir_(std::move(dir)),
         layer_(TempDir::create(dir_.fd(), "l")),
@@ -97,8 +98,15 @@ class OverlaySnapshot final : public WritableSnapshot {
     committed_ = true;
   }
 
+  void leave_to(int pid) noexcept override {
+    layer_.release();
+    dir_.release();
+    work_area_.leave_to(pid);
+  }
+
  private:
   LayerDirStore& store_;
+  WorkArea& work_area_;
   std::shared_ptr<const OpenLayers> layers_;
   TempDir dir_;
   TempDir layer_;
@@ -121,7 +129,7 @@ OverlaySnapshotter::OverlaySnapshotter(int store_root, oci::BlobStore& blobs, La
 
 std::unique_ptr<WritableSnapshot> OverlaySnapshotter::prepare(const std::vector<oci::LayerBlob>& layers) {
   auto open = std::make_shared<const OpenLayers>(dirs_.open(layers), empty_.get());
-  return std::make_unique<OverlaySnapshot>(dirs_, std::move(open), work_.make_dir("r"), flavour_);
+  return std::make_unique<OverlaySnapshot>(dirs_, work_, std::move(open), work_.make_dir("r"), flavour_);
 }
 
 std::shared_ptr<LayerDirs> OverlaySnapshotter::open_layers(const std::vector<oci::LayerBlob>& layers) {

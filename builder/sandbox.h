@@ -11,7 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/unique_fd.h"
+#include "builder/resource_limits.h"
 
 namespace imgbuild::builder {
 
@@ -69,15 +71,28 @@ struct SandboxSpec {
   bool insecure = false;  ///< RUN --security=insecure
   std::uint64_t shm_size_bytes = 64ull << 20;
   std::vector<Ulimit> ulimits;  ///< a limit that cannot be set is an error that names it
-  std::optional<std::chrono::nanoseconds> timeout;
+  ResourceLimits limits;        ///< one that cannot be had is an error that says what is missing (SBX-103)
+  std::optional<std::chrono::nanoseconds> timeout;  ///< then it is asked to end, and killed (SBX-85)
 };
 
 struct SandboxResult {
   int exit_code = 0;  ///< 128+n when killed by signal n (SBX-81)
   bool timed_out = false;
   bool out_of_memory = false;
+  std::string limit_report;  ///< which limit was met, by whom, how much was used; empty when none was
   std::chrono::nanoseconds cpu_time{0};
   std::uint64_t peak_memory_bytes = 0;
+  bool peak_is_total = false;  ///< of all processes together; else of the largest one
+};
+
+/// A killed process does not end: it hangs in the kernel. What it uses must be left where it is.
+class StuckProcess : public Error {
+ public:
+  StuckProcess(int pid, std::string message) : Error(std::move(message), ExitCode::system), pid_(pid) {}
+  int pid() const noexcept { return pid_; }  ///< 0: not known
+
+ private:
+  int pid_;
 };
 
 /// Runs commands so that they reach nothing of the host (sandbox-and-security.md part 1). Thread-safe:
@@ -88,7 +103,8 @@ class Sandbox {
   virtual ~Sandbox() = default;
   /// Returns when the command and everything it started are gone and the stubs of mounts are cleaned from the
   /// upper directory (SBX-54). Throws Error when the sandbox itself cannot be made (with stage and reason),
-  /// Cancelled when `stop` was requested: then everything inside has been killed.
+  /// Cancelled when `stop` was requested: then everything inside has ended. Throws StuckProcess when
+  /// something inside cannot be killed.
   virtual SandboxResult run(const SandboxSpec& spec,
                             const std::function<void(int stream, std::string_view)>& output,
                             std::stop_token stop) = 0;

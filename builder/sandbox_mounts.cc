@@ -199,6 +199,10 @@ void SandboxMounts::add_user_mount(LaunchRequestBuilder& request, const SandboxM
   covered_.push_back(place.path);
 }
 
+void SandboxMounts::leave() noexcept {
+  for (auto& dir : scratch_) dir.release();
+}
+
 void SandboxMounts::add_to(LaunchRequestBuilder& request) {
   for (const char* name : {"proc", "sys", "dev"}) stubs_.ensure_real_directory(name);
   add_system_file(request, "/etc/resolv.conf", spec_.resolv_conf);

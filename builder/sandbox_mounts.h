@@ -38,6 +38,8 @@ class SandboxMounts {
   std::uint32_t keep(UniqueFd fd);
   /// Takes the mount points away again, after everything in the sandbox is gone.
   void clean() noexcept { stubs_.clean(); }
+  /// Leaves on the disk what would be removed: something inside may still use it.
+  void leave() noexcept;
 
  private:
   void write_context_file(const std::string& name, const std::string& content, std::uint32_t mode,

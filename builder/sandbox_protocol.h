@@ -75,6 +75,7 @@ struct LaunchRequest {
   Range mounts;                   ///< LaunchMount
   Range limits;                   ///< LaunchLimit
   Range filter;                   ///< sock_filter; empty: none
+  Range cgroups;                  ///< uint32 indexes of descriptors: cgroup.procs files to join by
   std::uint32_t hostname = 0;     ///< string
   std::uint32_t working_dir = 0;  ///< string, absolute
   std::uint32_t new_network = 0;
@@ -82,6 +83,8 @@ struct LaunchRequest {
   std::uint32_t insecure = 0;
   std::uint32_t root_attributes = 0;  ///< MOUNT_ATTR_* of the overlay and every writable mount (SBX-60)
   std::uint32_t tty_gid = 0;          ///< kNone: group 5 is not mapped here
+  std::uint32_t cgroup_dir = kNone;   ///< index of a descriptor: the version 2 group to be born in
+  std::uint32_t reserved = 0;
   std::uint64_t shm_size = 0;
   std::uint64_t capabilities = 0;  ///< bounding, and permitted and effective for root (SBX-72)
 };
@@ -117,6 +120,7 @@ enum class Stage : std::uint32_t {
   working_dir_outside,
   execute,
   launcher_gone,
+  cgroup,
 };
 
 /// Written by the child on fd_report before it gives up. The pipe just closes when the command was executed.

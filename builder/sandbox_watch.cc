@@ -6,7 +6,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -15,6 +14,8 @@
 
 #include "base/error.h"
 #include "base/pidfd.h"
+#include "base/strings.h"
+#include "builder/process_info.h"
 
 namespace imgbuild::builder {
 
@@ -27,21 +28,25 @@ constexpr std::size_t kChunk = 64 * 1024;
 
 class Watch {
  public:
-  Watch(LaunchPipes pipes, const SandboxSpec& spec, const std::function<void(int, std::string_view)>& output)
+  Watch(LaunchPipes pipes, const SandboxSpec& spec, const StopTimes& times,
+        const std::function<void(int, std::string_view)>& output)
       : pipes_(std::move(pipes)),
+        times_(times),
         output_(output),
         wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-        buffer_(kChunk) {
+        buffer_(kChunk),
+        sequence_(times, spec.timeout ? std::optional(Clock::now() + *spec.timeout) : std::nullopt) {
     if (!wake_) throw SystemError(errno, "create", "an event descriptor");
-    if (spec.timeout) deadline_ = Clock::now() + *spec.timeout;
   }
 
   /// When something threw on the way, the command must not go on without anybody looking.
   ~Watch() {
-    while (!has_ended_) {
+    const auto give_up = Clock::now() + times_.kill_wait;
+    while (!has_ended_ && !is_lost_ && Clock::now() < give_up) {
       try {
         if (process_) process_.kill(SIGKILL);
-        read_reply();
+        pollfd reply{pipes_.reply.get(), POLLIN, 0};
+        if (::poll(&reply, 1, milliseconds_until(give_up)) > 0) read_reply();
       } catch (const std::exception&) {
         return;  // it was never started, or the launcher is gone and took it along
       }
@@ -54,37 +59,77 @@ class Watch {
     const std::stop_callback on_stop(stop, [this] { ::eventfd_write(wake_.get(), 1); });
     while (!over()) step(stop);
     if (result_.failure) result_.failure->path[sizeof result_.failure->path - 1] = '\0';
+    result_.timed_out = sequence_.timed_out();
     return result_;
   }
 
  private:
   bool over() const {
-    return has_ended_ && ((!pipes_.output && !pipes_.errors && !pipes_.report) || Clock::now() >= deadline_);
+    return has_ended_ &&
+           ((!pipes_.output && !pipes_.errors && !pipes_.report) || Clock::now() >= drained_at_);
   }
 
   void step(const std::stop_token& stop) {
+    // A request that comes after this look wakes the poll below.
+    const bool cancelled = stop.stop_requested();
     std::array<pollfd, 5> waits = {{{pipes_.output.get(), POLLIN, 0},
                                     {pipes_.errors.get(), POLLIN, 0},
                                     {pipes_.report.get(), POLLIN, 0},
                                     {has_ended_ ? -1 : pipes_.reply.get(), POLLIN, 0},
-                                    {killed_ ? -1 : wake_.get(), POLLIN, 0}}};
+                                    {cancelled ? -1 : wake_.get(), POLLIN, 0}}};
+    if (!has_ended_ && process_) move_on(cancelled);
     if (::poll(waits.data(), waits.size(), wait_time()) < 0 && errno != EINTR)
       throw SystemError(errno, "poll");
     if (waits[0].revents != 0) pump(pipes_.output, 1);
     if (waits[1].revents != 0) pump(pipes_.errors, 2);
     if (waits[2].revents != 0) read_report();
     if (waits[3].revents != 0) read_reply();
-    if (!has_ended_ && !killed_ && deadline_ != Clock::time_point::max() && Clock::now() >= deadline_)
-      result_.timed_out = true;
-    // Killing the first process of the namespace kills all of it. It may not have been started yet.
-    if ((stop.stop_requested() || result_.timed_out) && process_ && !killed_)
-      killed_ = process_.kill(SIGKILL);
+  }
+
+  /// The command may not have been started yet: then it is stopped as soon as it is.
+  void move_on(bool cancelled) {
+    for (;;) {
+      switch (sequence_.next(Clock::now(), cancelled)) {
+        case StopSequence::Action::none:
+          return;
+        case StopSequence::Action::terminate: {
+          const auto pid = pid_of(process_.get());
+          if (!pid || !notices_sigterm(*pid)) sequence_.skip_grace();
+          process_.kill(SIGTERM);
+          break;
+        }
+        case StopSequence::Action::kill:
+          // Killing the first process of the namespace kills all of it.
+          process_.kill(SIGKILL);
+          break;
+        case StopSequence::Action::give_up:
+          is_lost_ = true;
+          throw_stuck();
+      }
+    }
+  }
+
+  [[noreturn]] void throw_stuck() const {
+    const pid_t pid = pid_of(process_.get()).value_or(0);
+    StuckProcess error(pid,
+                       cat("process ", pid, " was killed but does not end: it hangs in the kernel, state ",
+                           printable(process_state(pid))));
+    error.add_note("its files in the store are left in place until it is gone");
+    throw error;
+  }
+
+  /// Never more than a minute, for clocks are steady but their sums overflow.
+  static int milliseconds_until(Clock::time_point when) {
+    const auto now = Clock::now();
+    if (when <= now) return 0;
+    if (when - now > std::chrono::minutes(1)) return 60'000;
+    return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(when - now).count());
   }
 
   int wait_time() const {
-    if (deadline_ == Clock::time_point::max() || (killed_ && !has_ended_)) return -1;
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now()).count();
-    return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
+    if (has_ended_) return milliseconds_until(drained_at_);
+    const auto wakes = process_ ? sequence_.wakes_at() : std::nullopt;
+    return wakes ? milliseconds_until(*wakes) : -1;
   }
 
   void pump(UniqueFd& pipe, int stream) {
@@ -118,7 +163,7 @@ class Watch {
       throw Error("the launcher of RUN commands ended unexpectedly");
     std::memcpy(&result_.ended, bytes, sizeof result_.ended);
     has_ended_ = true;
-    deadline_ = Clock::now() + kDrainTime;
+    drained_at_ = Clock::now() + kDrainTime;
   }
 
   void started(const char* bytes, msghdr& header) {
@@ -133,21 +178,23 @@ class Watch {
   }
 
   LaunchPipes pipes_;
+  const StopTimes times_;
   const std::function<void(int, std::string_view)>& output_;
   UniqueFd wake_;
   std::vector<char> buffer_;
+  StopSequence sequence_;
   Pidfd process_;
   WatchResult result_;
-  Clock::time_point deadline_ = Clock::time_point::max();
-  bool killed_ = false;
+  Clock::time_point drained_at_ = Clock::time_point::max();
   bool has_ended_ = false;
+  bool is_lost_ = false;
 };
 
 }  // namespace
 
-WatchResult watch_launch(LaunchPipes pipes, const SandboxSpec& spec,
+WatchResult watch_launch(LaunchPipes pipes, const SandboxSpec& spec, const StopTimes& times,
                          const std::function<void(int, std::string_view)>& output, std::stop_token stop) {
-  return Watch(std::move(pipes), spec, output).run(std::move(stop));
+  return Watch(std::move(pipes), spec, times, output).run(std::move(stop));
 }
 
 }  // namespace imgbuild::builder

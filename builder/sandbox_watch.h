@@ -8,6 +8,7 @@
 #include "base/unique_fd.h"
 #include "builder/sandbox.h"
 #include "builder/sandbox_protocol.h"
+#include "builder/stop_sequence.h"
 
 namespace imgbuild::builder {
 
@@ -24,10 +25,11 @@ struct WatchResult {
   bool timed_out = false;
 };
 
-/// Hands on what a launched command writes until it and everything it started are gone. Kills it when `stop`
-/// is requested or the time is over. Throws Error when the launcher could not start it or is lost itself. The
-/// caller looks at `stop` afterwards.
-WatchResult watch_launch(LaunchPipes pipes, const SandboxSpec& spec,
+/// Hands on what a launched command writes until it and everything it started are gone. When `stop` is
+/// requested or the time is over the command is asked to end, and killed when it does not, or cannot notice
+/// (SBX-85). Throws Error when the launcher could not start it or is lost itself, StuckProcess when it does
+/// not end although it was killed. The caller looks at `stop` afterwards.
+WatchResult watch_launch(LaunchPipes pipes, const SandboxSpec& spec, const StopTimes& times,
                          const std::function<void(int stream, std::string_view)>& output,
                          std::stop_token stop);
 

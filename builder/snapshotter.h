@@ -27,6 +27,9 @@ class WritableSnapshot {
   /// Keeps the upper directory as the extracted form of the layer with this chain ID, so that it need not be
   /// extracted again. `diff_id` is what the layer written from diff() got.
   virtual void commit(const oci::ChainId& chain, const oci::DiffId& diff_id) = 0;
+  /// Leaves everything where it is, because process `pid` may still use it (0: which one is not known). The
+  /// sweep of a later start takes it when the process is gone.
+  virtual void leave_to(int pid) noexcept = 0;
 };
 
 /// Extracted layers held open (and safe from removal) while somebody reads or mounts them.

@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/root_dir.h"
+#include "base/strings.h"
+#include "builder/process_info.h"
 
 namespace imgbuild::builder {
 
@@ -15,6 +17,7 @@ namespace {
 
 constexpr const char* kOwner = "owner";
 constexpr const char* kSweepLock = "steps";
+constexpr const char* kUser = "user";  ///< "pid start": the process this directory was left to
 
 UniqueFd open_sub_dir(int store_root, const char* name) {
   ensure_dir_at(store_root, name, 0700);
@@ -45,6 +48,33 @@ WorkArea::WorkArea(UniqueFd steps, FileLock)
     : dir_(TempDir::create(steps.get(), "s")),
       owner_(FileLock::acquire(dir_.fd(), kOwner, FileLock::Kind::exclusive)) {}
 
+void WorkArea::leave_to(int pid) noexcept {
+  dir_.release();
+  try {
+    const auto start = pid > 0 ? process_start(pid) : std::nullopt;
+    if (!start) return;
+    const UniqueFd file = open_at(dir_.fd(), kUser, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    write_all(file.get(), cat(pid, " ", *start), kUser);
+  } catch (const Error&) {
+    // The next sweep takes the directory then; the process has lost its files at worst.
+  }
+}
+
+namespace {
+
+/// Whether the process a directory was left to is still there.
+bool is_used(int dir) {
+  const UniqueFd file = open_at_if_exists(dir, kUser, O_RDONLY | O_NONBLOCK);
+  if (!file) return false;
+  const std::string text = read_file(file.get(), 100, kUser);
+  const auto words = split(text, ' ');
+  const auto pid = parse_decimal(words[0]);
+  const auto start = words.size() == 2 ? parse_decimal(words[1]) : std::nullopt;
+  return pid && start && *pid <= 0x7fffffff && process_start(static_cast<pid_t>(*pid)) == start;
+}
+
+}  // namespace
+
 int sweep_stale_steps(int store_root) {
   const UniqueFd steps = open_sub_dir(store_root, "steps");
   const auto sweeping =
@@ -56,6 +86,7 @@ int sweep_stale_steps(int store_root) {
       {
         const UniqueFd dir = open_at(steps.get(), name, O_RDONLY | O_DIRECTORY);
         if (!FileLock::try_acquire(dir.get(), kOwner, FileLock::Kind::exclusive)) continue;
+        if (is_used(dir.get())) continue;
       }
       remove_tree_at(steps.get(), name);
       ++removed;

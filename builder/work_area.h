@@ -19,6 +19,9 @@ class WorkArea {
   /// A fresh directory inside, removed with its content when dropped.
   TempDir make_dir(const std::string& prefix) const { return TempDir::create(dir_.fd(), prefix); }
   int fd() const noexcept { return dir_.fd(); }
+  /// Nothing is removed any more: a process that cannot be killed may use it. Sweeps wait until process `pid`
+  /// is gone (0: not known, they do not wait).
+  void leave_to(int pid) noexcept;
 
  private:
   WorkArea(UniqueFd steps, FileLock creating);

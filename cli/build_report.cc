@@ -28,6 +28,10 @@ std::string stats_text(const builder::BuildStats& stats) {
                         stats.context_dirs_opened, " directories opened, ", stats.context_digests_remembered,
                         " digests remembered, ", stats.context_bytes_read, " bytes read\n",
                         "layers: ", stats.layer_bytes_written, " bytes written\n");
+  for (const auto& [label, use] : stats.commands)
+    out += cat("run: ", std::chrono::duration_cast<std::chrono::milliseconds>(use.cpu_time).count(),
+               " ms of processor time, at most ", human_size(use.peak_memory_bytes), " of memory ",
+               use.peak_is_total ? "" : "in one process ", "for ", printable(label), "\n");
   for (const auto& [name, took] : stats.phases) {
     const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took).count();
     out += cat("time: ", pad_right(name, 16), " ", micros / 1000, ".", micros % 1000 < 100 ? "0" : "",

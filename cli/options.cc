@@ -260,6 +260,7 @@ builder::BuildRequest make_request(const BuildOptions& options, const Environmen
   request.hostname = options.hostname;
   for (const auto& text : options.ulimits) request.ulimits.push_back(parse_ulimit(text));
   if (!options.shm_size.empty()) request.shm_size_bytes = parse_size(options.shm_size, "--shm-size");
+  apply_limits(options.limits, request);
   if (options.context_modes != "disk" && options.context_modes != "git") {
     throw usage(cat("--context-modes is disk or git, not \"", printable(options.context_modes), "\""));
   }

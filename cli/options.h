@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "builder/build.h"
+#include "cli/limit_options.h"
 #include "cli/renderers.h"
 
 namespace imgbuild::cli {
@@ -24,6 +25,7 @@ struct BuildOptions {
   std::vector<std::string> no_cache_filter;
   std::string target, platform, network = "default", progress = "auto", iid_file, metadata_file, hostname;
   std::string compression = "gzip", context_modes = "disk", call = "build", shm_size;
+  LimitOptions limits;
   std::optional<int> compression_level;
   std::optional<std::int64_t> source_date_epoch;
   std::size_t jobs = 0;

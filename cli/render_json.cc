@@ -43,6 +43,13 @@ json describe(const builder::StepProgress& e) {
           {"done_bytes", e.done_bytes},
           {"total_bytes", e.total_bytes}};
 }
+json describe(const builder::StepUsed& e) {
+  return {{"event", "step_used"},
+          {"step", e.step},
+          {"cpu_nanoseconds", e.use.cpu_time.count()},
+          {"peak_memory_bytes", e.use.peak_memory_bytes},
+          {"peak_memory_of", e.use.peak_is_total ? "all processes" : "largest process"}};
+}
 json describe(const builder::StepFinished& e) {
   return {
       {"event", "step_finished"}, {"step", e.step}, {"how", word(e.how)}, {"nanoseconds", e.took.count()}};

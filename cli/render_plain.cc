@@ -52,6 +52,8 @@ std::string PlainRenderer::render(const builder::StepOutput& event) {
 
 std::string PlainRenderer::render(const builder::StepProgress&) { return {}; }
 
+std::string PlainRenderer::render(const builder::StepUsed&) { return {}; }
+
 std::string PlainRenderer::render(const builder::StepFinished& event) {
   std::string out;
   auto& step = steps_[event.step];

@@ -18,6 +18,7 @@ class PlainRenderer final : public builder::EventSink {
   std::string render(const builder::StepStarted& event);
   std::string render(const builder::StepOutput& event);
   std::string render(const builder::StepProgress& event);
+  std::string render(const builder::StepUsed& event);
   std::string render(const builder::StepFinished& event);
   std::string render(const builder::Warned& event);
   std::string render(const builder::Explained& event);

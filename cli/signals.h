@@ -6,8 +6,9 @@
 
 namespace imgbuild::cli {
 
-/// Turns SIGINT, SIGTERM and SIGHUP into a stop request. Made before any other thread, so that all of them
-/// inherit the blocked signals; one thread waits for them. A second SIGINT ends the process at once.
+/// Turns SIGINT, SIGTERM and SIGHUP into a stop request, except those that were ignored when the program
+/// started (nohup, `&` in a script). Made before any other thread, so that all of them inherit the blocked
+/// signals; one thread waits for them. The second signal ends the process at once.
 class SignalWatcher {
  public:
   SignalWatcher();

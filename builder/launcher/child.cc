@@ -139,6 +139,7 @@ void run_child(const Launch& launch, int launcher) {
   ::close(kControlFd);
   die_with_launcher(launch, launcher);
   connect_output(launch);
+  join_cgroups(launch);  // first: what follows counts already
   join_network(launch);
   enter_root(launch);
   set_up_session(launch);

@@ -6,6 +6,7 @@
 #include <linux/keyctl.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -68,6 +69,15 @@ std::uint64_t permitted_capabilities(const Launch& launch) {
 }
 
 }  // namespace
+
+void join_cgroups(const Launch& launch) {
+  const Range& range = launch.request->cgroups;
+  if (range.count == 0) return;
+  const auto* joins = launch.array<std::uint32_t>(range);
+  for (std::uint32_t i = 0; i < range.count; ++i)
+    if (::write(launch.fds[joins[i]], "0", 1) != 1) give_up(launch, Stage::cgroup, "");
+  if (::unshare(CLONE_NEWCGROUP) != 0) give_up(launch, Stage::cgroup, "namespace");
+}
 
 void set_up_session(const Launch& launch) {
   const char* hostname = launch.string(launch.request->hostname);

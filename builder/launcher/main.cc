@@ -77,14 +77,29 @@ bool map_request(Launch& launch) {
          launch.bytes[launch.size - 1] == '\0';
 }
 
+/// CLONE_INTO_CGROUP: a kernel or filter that does not have it leaves the joining to the child.
+long clone3_child(clone_args args, int cgroup) {
+  if (cgroup >= 0) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = static_cast<std::uint64_t>(cgroup);
+    const long pid = ::syscall(SYS_clone3, &args, sizeof args);
+    if (pid >= 0 || (errno != E2BIG && errno != EINVAL && errno != EOPNOTSUPP)) return pid;
+    args.flags &= ~static_cast<std::uint64_t>(CLONE_INTO_CGROUP);
+    args.cgroup = 0;
+  }
+  return ::syscall(SYS_clone3, &args, sizeof args);
+}
+
 pid_t clone_child(const Launch& launch, int& pidfd) {
+  const LaunchRequest& request = *launch.request;
   clone_args args{};
-  args.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_PIDFD |
-               CLONE_CLEAR_SIGHAND;
-  if (launch.request->new_network != 0) args.flags |= CLONE_NEWNET;
+  args.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+  // The namespace begins at the group it is made in, so who joins a group first makes it afterwards (SBX-20).
+  if (request.cgroups.count == 0) args.flags |= CLONE_NEWCGROUP;
+  if (request.new_network != 0) args.flags |= CLONE_NEWNET;
   args.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
   args.exit_signal = SIGCHLD;
-  const long pid = ::syscall(SYS_clone3, &args, sizeof args);
+  const long pid = clone3_child(args, request.cgroup_dir == kNone ? -1 : launch.fds[request.cgroup_dir]);
   if (pid >= 0 || errno != ENOSYS) return static_cast<pid_t>(pid);
   // Filters of outer sandboxes answer clone3 with ENOSYS on purpose (SBX-22).
   const unsigned long flags = (args.flags & 0xffffffffu) | SIGCHLD;

@@ -32,7 +32,8 @@ struct Launch {
 
 /// child_mounts.cc: makes the new root, with everything attached, the root of this mount namespace.
 void enter_root(const Launch& launch);
-/// child_identity.cc: host name, session, limits, filter, capabilities and ids.
+/// child_identity.cc: control groups, host name, session, limits, filter, capabilities and ids.
+void join_cgroups(const Launch& launch);
 void set_up_session(const Launch& launch);
 void set_ulimits(const Launch& launch);
 void load_filter(const Launch& launch);

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "builder/layer_content.h"
+#include "builder/output_limit.h"
 #include "builder/steps/run_mounts.h"
 #include "builder/steps/run_network.h"
 #include "builder/steps/step.h"
@@ -93,22 +94,64 @@ SandboxSpec make_spec(const StepContext& context, const RunOp& op, const UserIds
   spec.insecure = op.security == "insecure";
   spec.shm_size_bytes = context.request.shm_size_bytes;
   spec.ulimits = context.request.ulimits;
+  spec.limits = context.request.limits;
+  spec.timeout = context.request.step_timeout;
   return spec;
 }
 
 /// The command as the error message names it: the text the user wrote, without the shell in front.
 std::string command_text(const RunOp& op) { return join(op.argv, " "); }
 
-void require_success(const RunOp& op, const SandboxResult& result, std::string tail) {
-  if (result.exit_code == 0) return;
+/// "1h2m3s", "90s", "1.5s": as it would be written on the command line.
+std::string duration_text(std::chrono::nanoseconds time) {
+  const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
+  if (millis % 1000 != 0) return cat(millis, "ms");
+  const auto seconds = millis / 1000;
+  std::string out;
+  if (seconds >= 3600) out += cat(seconds / 3600, "h");
+  if (seconds / 60 % 60 != 0) out += cat(seconds / 60 % 60, "m");
+  if (seconds % 60 != 0 || out.empty()) out += cat(seconds % 60, "s");
+  return out;
+}
+
+void require_success(const StepContext& context, const RunOp& op, const SandboxResult& result,
+                     std::string tail) {
+  if (result.exit_code == 0 && !result.timed_out) return;
+  std::string why;
+  if (result.timed_out)
+    why = cat(": stopped after ", duration_text(*context.request.step_timeout), " (--timeout)");
+  else if (result.out_of_memory)
+    why = " (killed: out of memory)";
   StepFailed error(cat("process \"", printable(command_text(op)),
-                       "\" did not complete successfully: exit code: ", result.exit_code,
-                       result.out_of_memory ? " (killed: out of memory)" : "",
-                       result.timed_out ? " (stopped: its time was over)" : ""),
+                       "\" did not complete successfully: exit code: ", result.exit_code, why),
                    result.exit_code, std::move(tail));
+  if (!result.limit_report.empty()) error.add_note(result.limit_report);
   if (result.exit_code == 127) error.add_note("127 means: the command was not found in the image");
   if (result.exit_code == 126) error.add_note("126 means: the file was found but cannot be executed");
+  if (result.exit_code == 137 && !result.timed_out && !result.out_of_memory)
+    error.add_note(
+        "137 means: the command was killed with SIGKILL, by somebody or because the machine was out of "
+        "memory");
   throw error;
+}
+
+/// Runs the command and reports what it writes and what it used.
+SandboxResult run_in_sandbox(const StepContext& context, const SandboxSpec& spec, OutputTail& tail,
+                             std::stop_token stop) {
+  OutputLimit limit(context.request.output_limits, OutputLimit::Clock::now());
+  const OutputLimit::Sink report = [&](int stream, std::string_view bytes) {
+    context.events.on_event(StepOutput{context.id, stream, std::string(bytes)});
+  };
+  const SandboxResult result = context.host.sandbox->run(
+      spec,
+      [&](int stream, std::string_view bytes) {
+        tail.append(bytes);  // all of it: what is clipped above still explains a failure
+        limit.write(stream, bytes, OutputLimit::Clock::now(), report);
+      },
+      std::move(stop));
+  context.events.on_event(
+      StepUsed{context.id, {result.cpu_time, result.peak_memory_bytes, result.peak_is_total}});
+  return result;
 }
 
 void require_sandbox(const Host& host) {
@@ -139,19 +182,21 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   spec.rootfs = snapshot->rootfs();
 
   OutputTail tail;
-  const SandboxResult result = host.sandbox->run(
-      spec,
-      [&](int stream, std::string_view bytes) {
-        tail.append(bytes);
-        context.events.on_event(StepOutput{context.id, stream, std::string(bytes)});
-      },
-      stop);
-  require_success(op, result, tail.take());
+  SandboxResult result;
+  try {
+    result = run_in_sandbox(context, spec, tail, stop);
+  } catch (const StuckProcess& error) {
+    snapshot->leave_to(error.pid());
+    throw;
+  }
+  require_success(context, op, result, tail.take());
 
-  return store_layer(context, key, snapshot->diff(below), false,
-                     [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
-                       snapshot->commit(chain, layer.diff_id);
-                     });
+  StepOutcome outcome = store_layer(context, key, snapshot->diff(below), false,
+                                    [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
+                                      snapshot->commit(chain, layer.diff_id);
+                                    });
+  outcome.used = {result.cpu_time, result.peak_memory_bytes, result.peak_is_total};
+  return outcome;
 }
 
 }  // namespace imgbuild::builder

@@ -40,6 +40,7 @@ struct StepOutcome {
   Snapshot after;
   Timestamp created;  ///< for the history entry
   StepFinished::How how = StepFinished::How::ran;
+  std::optional<ResourceUse> used = std::nullopt;  ///< of a command that ran
 };
 
 /// When this step happens, as images shall record it: the epoch if one is set, else the clock.

@@ -93,9 +93,14 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
                        context.environment);
   const auto events =
       make_renderer(progress_mode(options), STDERR_FILENO, ::isatty(STDERR_FILENO) == 1, options.debug);
-  const auto result = builder::build(request, session.host(), *events, signals.token());
-  report(options, request, result);
-  return 0;
+  try {
+    const auto result = builder::build(request, session.host(), *events, signals.token());
+    report(options, request, result);
+    return 0;
+  } catch (const Cancelled&) {
+    std::cerr << "cancelled\n";
+    return 128 + signals.signal();  // as shells say it: 130, 143 or 129 (FLT-21)
+  }
 }
 
 void add_network_options(CLI::App& command, BuildOptions& o) {
@@ -144,6 +149,7 @@ void add_options(CLI::App& command, BuildOptions& o) {
   command.add_option("--ulimit", o.ulimits, "Limit of every RUN: NAME=SOFT[:HARD], such as nofile=1024:2048")
       ->allow_extra_args(false);
   command.add_option("--shm-size", o.shm_size, "Size of /dev/shm in RUN (default 64m)");
+  add_limit_options(command, o.limits);
   command.add_option("--hostname", o.hostname, "Host name in RUN");
   command.add_flag("--no-cache", o.no_cache, "Run every step again");
   command

@@ -4,10 +4,9 @@ import uuid
 
 import harness
 from case_files import flags_of, load, make_context
-from harness import equal, run, skip
+from harness import equal, run
 
 DATA = load("cache")
-UNSUPPORTED = {"CK-33": "there is no --memory: a limit on memory needs a control group of its own"}
 
 
 def options_of(build, first):
@@ -16,8 +15,6 @@ def options_of(build, first):
 
 def run_case(case):
     def body(w):
-        if case["id"] in UNSUPPORTED:
-            skip(UNSUPPORTED[case["id"]])
         w.busybox()
         nonce = uuid.uuid4().hex
         first, second = case["first"], case["second"]

@@ -1,51 +1,11 @@
 """RUN against the real kernel: failures, cancelling, and that nothing is left behind."""
 import os
-import pathlib
 import signal
-import subprocess
 import time
 
 from case_files import Image
-from harness import PROGRAM, contains, equal, need_root, run, skip, test
-
-
-def mounts():
-    return pathlib.Path("/proc/self/mountinfo").read_text()
-
-
-def processes_with(word):
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if word.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
-
-
-def start_and_wait(w, context, marker):
-    """Starts a build and returns when its command sleeps for `marker` seconds."""
-    process = subprocess.Popen([PROGRAM, "build", context], env={**w.environment, "IMGBUILD_ROOT": str(w.store)},
-                               stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
-    while not processes_with(f"sleep\0{marker}"):
-        if time.monotonic() > deadline or process.poll() is not None:
-            process.kill()
-            raise AssertionError("the command did not start")
-        time.sleep(0.02)
-    return process
-
-
-def leftovers(store):
-    """What lies in the work areas of a store when nobody uses it."""
-    found = []
-    for area in ("ingest", "steps", "work"):
-        folder = store / area
-        if folder.exists():
-            found += [str(p) for p in folder.iterdir() if p.name not in ("lock",) and not p.name.startswith(".lock")]
-    return found
+from harness import contains, equal, run, test
+from processes import leftovers, mounts, processes_with, start_and_wait
 
 
 @test

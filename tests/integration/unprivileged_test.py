@@ -96,5 +96,20 @@ def a_user_without_subordinate_ids_learns_what_is_missing(w):
     contains(result.err, "subuid")
 
 
+@test
+def a_user_learns_how_to_get_limits_and_has_timeouts_without(w):
+    ordinary_user(w)
+    w.busybox()
+    context = w.folder("context", {"Dockerfile": "FROM busybox\nRUN echo start; sleep 3600\n"})
+    if pathlib.Path("/sys/fs/cgroup/memory").exists():  # which only root may use
+        result = w.build(context, "--memory", "64m", ok=False)
+        equal(result.code, 8, "exit code")
+        contains(result.err, "--memory cannot be applied")
+        contains(result.err, "Delegate=yes")
+    result = w.build(context, "--timeout", "1s", ok=False)
+    equal(result.code, 4, "exit code")
+    contains(result.err, "stopped after 1s")
+
+
 if __name__ == "__main__":
     run()

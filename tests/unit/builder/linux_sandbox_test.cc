@@ -27,7 +27,7 @@ namespace {
 /// A base directory, and an upper one for one run each time.
 class Bench {
  public:
-  explicit Bench(OverlayMountOptions overlay = {})
+  explicit Bench(OverlayMountOptions overlay = {}, StopTimes times = {}, bool unified_group = false)
       : dir_(TempDir::create("/var/tmp", "imgbuild-sandbox-test-")) {
     ensure_dir_at(dir_.fd(), "base", 0755);
     ensure_dir_at(dir_.fd(), "scratch", 0700);
@@ -35,8 +35,11 @@ class Bench {
     scratch_ = open_at(dir_.fd(), "scratch", O_RDONLY | O_DIRECTORY);
     tests::fill_busybox_root(base_.get());
     fresh();
-    sandbox_ = std::make_unique<LinuxSandbox>(LinuxSandbox::Options{
-        .scratch_dir = scratch_.get(), .flavour = tests::overlay_flavour(), .overlay = overlay});
+    sandbox_ = std::make_unique<LinuxSandbox>(LinuxSandbox::Options{.scratch_dir = scratch_.get(),
+                                                                    .flavour = tests::overlay_flavour(),
+                                                                    .overlay = overlay,
+                                                                    .stop_times = times,
+                                                                    .always_unified_group = unified_group});
   }
   void fresh() {
     const std::string number = cat(++count_);
@@ -356,7 +359,7 @@ TEST_CASE("a stop request kills everything inside at once") {
         std::chrono::seconds(60));  // far less than the command wanted
 }
 
-TEST_CASE("a command that takes too long is stopped") {
+TEST_CASE("a command that takes too long is stopped, at once when it cannot notice being asked") {
   if (cannot_run()) return;
   Bench bench;
   auto spec = bench.spec("sleep 1000");
@@ -364,6 +367,65 @@ TEST_CASE("a command that takes too long is stopped") {
   const auto result = bench.run(spec);
   CHECK(result.timed_out);
   CHECK(result.exit_code == 137);
+}
+
+TEST_CASE("a command that notices being asked ends in its own way (SBX-85)") {
+  if (cannot_run()) return;
+  Bench bench;
+  auto spec = bench.spec("trap 'echo bye; exit 3' TERM; sleep 1000 & wait");
+  spec.timeout = std::chrono::milliseconds(300);
+  const auto result = bench.run(spec);
+  CHECK(result.timed_out);
+  CHECK(result.exit_code == 3);
+  CHECK(bench.out == "bye\n");
+}
+
+TEST_CASE("a command that does not want to end is killed after its grace (SBX-85)") {
+  if (cannot_run()) return;
+  Bench bench({}, {.timeout_grace = std::chrono::milliseconds(100)});
+  auto spec = bench.spec("trap 'echo no' TERM; while :; do sleep 0.01; done");
+  spec.timeout = std::chrono::milliseconds(300);
+  const auto result = bench.run(spec);
+  CHECK(result.timed_out);
+  CHECK(result.exit_code == 137);
+  CHECK(bench.out == "no\n");
+}
+
+TEST_CASE("a command has the limits of its control groups and sees them as its root (SBX-102)") {
+  if (cannot_run() || tests::lacks_first_namespace()) return;
+  if (!read_cgroup_paths().v1.contains("memory")) {
+    std::puts("skipped: needs version 1 control groups");
+    return;
+  }
+  Bench bench;
+  auto spec = bench.spec("cat /proc/self/cgroup | grep -E ':(memory|pids|cpuset):'");
+  spec.limits = {.memory_bytes = 64 << 20, .cpu_shares = 512, .cpuset_cpus = "0", .pids = 50};
+  const auto result = bench.run(spec);
+  CHECK(result.exit_code == 0);
+  CHECK(bench.errors == "");
+  CHECK(bench.out.find(":memory:/\n") != std::string::npos);
+  CHECK(bench.out.find(":pids:/\n") != std::string::npos);
+  CHECK(bench.out.find("imgbuild") == std::string::npos);
+  CHECK(result.peak_is_total);
+  CHECK(result.peak_memory_bytes > 0);
+  CHECK(result.peak_memory_bytes <= 64u << 20);
+}
+
+TEST_CASE("a command is born in its group of version 2 and counted there (SBX-20)") {
+  if (cannot_run() || tests::lacks_first_namespace()) return;
+  const auto paths = read_cgroup_paths();
+  if (!paths.unified || !kernel_cgroup_files().is_writable(paths.unified->own)) {
+    std::puts("skipped: needs a writable version 2 control group");
+    return;
+  }
+  Bench bench({}, {}, true);
+  const auto result =
+      bench.run("grep ^0: /proc/self/cgroup; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done");
+  CHECK(result.exit_code == 0);
+  CHECK(bench.out == "0::/\n");
+  CHECK(result.cpu_time.count() > 0);
+  for (const auto& name : kernel_cgroup_files().sub_dirs(paths.unified->own))
+    CHECK_FALSE(name.starts_with("imgbuild-"));
 }
 
 TEST_CASE("mounts show what they should and leave no trace in the layer") {
