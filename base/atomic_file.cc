@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/syncer.h"
 #include "base/temp_dir.h"
 
 namespace imgbuild {
@@ -39,14 +40,14 @@ AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) (void)::unlinkat(dir_.get(), temporary_.c_str(), 0);
 }
 
-void AtomicFile::commit(bool sync) {
+void AtomicFile::commit(Syncer* syncer) {
   if (temporary_.empty()) return;
-  if (sync && ::fdatasync(fd_.get()) != 0) throw SystemError(errno, "sync", path_);
+  if (syncer != nullptr) syncer->data(fd_.get(), path_);
   if (::renameat(dir_.get(), temporary_.c_str(), dir_.get(), name_.c_str()) != 0) {
     throw SystemError(errno, "rename to", path_);
   }
   temporary_.clear();
-  if (sync && ::fsync(dir_.get()) != 0) throw SystemError(errno, "sync the directory of", path_);
+  if (syncer != nullptr) syncer->directory(dir_.get(), cat("the directory of ", path_));
 }
 
 }  // namespace imgbuild

@@ -6,6 +6,8 @@
 
 namespace imgbuild {
 
+class Syncer;
+
 /// A file of the user's that appears complete or not at all: it is written under a temporary name beside its
 /// final one and renamed by commit(); the destructor discards. What is there but is no regular file (a pipe,
 /// a terminal,
@@ -19,8 +21,8 @@ class AtomicFile {
   ~AtomicFile();
 
   int fd() const noexcept { return fd_.get(); }
-  /// Publishes the file. With `sync` its data is on the disk before its name is. Throws SystemError.
-  void commit(bool sync = false);
+  /// Publishes the file. With a `syncer` its data is on the disk before its name is. Throws SystemError.
+  void commit(Syncer* syncer = nullptr);
 
  private:
   UniqueFd dir_;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/syncer.h"
 #include "builder/base_resolver.h"
 #include "builder/build_context.h"
 #include "builder/build_inputs.h"
@@ -59,9 +60,19 @@ void count_context(SourceTree* context, BuildStats& stats) {
   stats.context_digests_remembered = counted.digests_remembered;
 }
 
-}  // namespace
+/// Warns of the blobs that turned out damaged since there were `known` of them.
+void warn_of_damage(const oci::BlobStore& blobs, std::size_t known, EventSink& events) {
+  const auto all = blobs.set_aside();
+  for (std::size_t i = known; i < all.size(); ++i) {
+    events.on_event(Warned{
+        {},
+        cat("blob ", all[i].str(), " of the store was damaged; it is set aside and made or fetched anew"),
+        {},
+        {}});
+  }
+}
 
-BuildResult build(const BuildRequest& request, Host& host, EventSink& events, std::stop_token stop) {
+BuildResult build_once(const BuildRequest& request, Host& host, EventSink& events, std::stop_token stop) {
   BuildResult result;
   Phases phases(result.stats);
   const BuildInputs inputs = load_inputs(request, host, stop);
@@ -95,6 +106,7 @@ BuildResult build(const BuildRequest& request, Host& host, EventSink& events, st
     output.image = &*image;
     result.image = image->descriptor;
     result.config_digest = image->manifest.config.digest;
+    if (!output.names.empty()) host.blobs.sync_published();
     for (const auto& name : output.names) host.images.tag(name, image->descriptor, host.clock());
     result.tags = output.names;
   }
@@ -103,7 +115,33 @@ BuildResult build(const BuildRequest& request, Host& host, EventSink& events, st
   phases.end("outputs");
   host.memo.save();
   count_context(inputs.context.get(), result.stats);
+  if (host.syncer != nullptr) {
+    const auto totals = host.syncer->totals();
+    result.stats.syncs = totals.calls;
+    result.stats.sync_time = totals.took;
+  }
   return result;
+}
+
+constexpr int kRepairs = 8;  ///< a store with more damage than that wants an fsck
+
+}  // namespace
+
+BuildResult build(const BuildRequest& request, Host& host, EventSink& events, std::stop_token stop) {
+  for (int repairs = 0;; ++repairs) {
+    const std::size_t known = host.blobs.set_aside().size();
+    try {
+      BuildResult result = build_once(request, host, events, stop);
+      warn_of_damage(host.blobs, known, events);
+      return result;
+    } catch (const Error& error) {
+      // A damaged blob counts as missing from now on, so the steps that made it run again (STO-9).
+      warn_of_damage(host.blobs, known, events);
+      if (error.code() != ExitCode::integrity || host.blobs.set_aside().size() == known ||
+          repairs == kRepairs)
+        throw;
+    }
+  }
 }
 
 }  // namespace imgbuild::builder

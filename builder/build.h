@@ -76,6 +76,8 @@ struct BuildStats {
   std::uint64_t context_digests_remembered = 0;
   std::uint64_t layer_bytes_written = 0;                      ///< compressed, new layers only
   std::vector<std::pair<std::string, ResourceUse>> commands;  ///< each RUN that ran, by its label
+  std::uint64_t syncs = 0;                ///< calls that put bytes on the disk for certain (--durability=safe)
+  std::chrono::nanoseconds sync_time{0};
   std::vector<std::pair<std::string, std::chrono::nanoseconds>> phases;
 };
 

@@ -15,6 +15,10 @@
 #include "oci/blob_store.h"
 #include "oci/image_store.h"
 
+namespace imgbuild {
+class Syncer;
+}
+
 namespace imgbuild::builder {
 
 class CacheMounts;
@@ -31,6 +35,7 @@ struct Host {
   CacheMounts& cache_mounts;
   RemoteFetcher& remote;
   ThreadPool& pool;
+  Syncer* syncer = nullptr;             ///< puts results on the disk for certain; none: --durability=fast
   Snapshotter* snapshots = nullptr;  ///< none where RUN cannot be had
   Sandbox* sandbox = nullptr;
   std::string run_refusal;              ///< why there is no sandbox, for the error of a RUN

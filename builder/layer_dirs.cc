@@ -16,6 +16,8 @@ namespace imgbuild::builder {
 
 namespace {
 
+constexpr std::uint64_t kSynced = 0;  ///< in place of the epoch of a layer that was synced
+
 UniqueFd open_store_dir(int store_root, const char* name) {
   ensure_dir_at(store_root, name, 0700);
   return open_at(store_root, name, O_RDONLY | O_DIRECTORY);
@@ -39,10 +41,12 @@ LayerDirStore::LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes
       layers_(open_store_dir(store_root, "layers")),
       locks_(open_store_dir(store_root, "locks")) {}
 
-std::string LayerDirStore::meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id) const {
+std::string LayerDirStore::meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id,
+                                     std::uint64_t epoch) const {
   const std::string text =
-      cat("imgbuild layer directory 1\nchain ", chain.value.str(), "\ndiff_id ", diff_id.value.str(),
-          "\nflavour ", options_.flavour == oci::OverlayFlavour::trusted ? "trusted" : "user", "\n");
+      cat("imgbuild layer directory 2\nchain ", chain.value.str(), "\ndiff_id ", diff_id.value.str(),
+          "\nflavour ", options_.flavour == oci::OverlayFlavour::trusted ? "trusted" : "user", "\nepoch ",
+          epoch, "\n");
   return cat(text, "end ", sha256(text).hex(), "\n");
 }
 
@@ -58,7 +62,9 @@ std::shared_ptr<const LayerDir> LayerDirStore::open_valid(const oci::ChainId& ch
   auto lease = FileLock::try_acquire(dir.get(), "meta", FileLock::Kind::shared);
   // Somebody may have taken it away between opening and locking.
   if (!lease || !same_file(layers_.get(), name, dir.get())) return nullptr;
-  if (read_file_at(dir.get(), "meta", 4096) != meta_text(chain, diff_id)) return nullptr;
+  const std::string meta = read_file_at(dir.get(), "meta", 4096);
+  if (meta != meta_text(chain, diff_id, options_.epoch) && meta != meta_text(chain, diff_id, kSynced))
+    return nullptr;
   UniqueFd fs = open_at_if_exists(dir.get(), "fs", O_RDONLY | O_DIRECTORY);
   if (!fs) return nullptr;
   return std::make_shared<const LayerDir>(LayerDir{diff_id, std::move(fs), std::move(*lease)});
@@ -111,7 +117,10 @@ std::vector<std::shared_ptr<const LayerDir>> LayerDirStore::open(const std::vect
 
 void LayerDirStore::publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id) {
   const UniqueFd meta = open_at(dir.fd(), "meta", O_WRONLY | O_CREAT | O_EXCL, 0600);
-  write_all(meta.get(), meta_text(chain, diff_id), "meta");
+  // Its files first, then the text that vouches for them.
+  if (options_.syncer != nullptr) options_.syncer->file_system(dir.fd(), "the extracted layers");
+  write_all(meta.get(), meta_text(chain, diff_id, options_.syncer != nullptr ? kSynced : options_.epoch),
+            "meta");
   const std::string name = chain.value.hex();
   // What is there is not valid, or find() would have taken it.
   remove_tree_at(layers_.get(), name);

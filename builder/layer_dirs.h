@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/file_lock.h"
+#include "base/syncer.h"
 #include "base/unique_fd.h"
 #include "builder/layer_indexes.h"
 #include "builder/snapshotter.h"
@@ -31,6 +32,9 @@ class LayerDirStore {
   struct Options {
     oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
     bool make_devices = true;
+    std::uint64_t epoch = 1;  ///< of the store; a layer of an earlier one may have lost bytes (STO-8)
+    Syncer* syncer =
+        nullptr;  ///< puts a layer on the disk before it gets its name; such a layer has no epoch
   };
   LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
                 const Options& options);
@@ -48,7 +52,7 @@ class LayerDirStore {
   void extract(const std::vector<oci::LayerBlob>& layers, std::size_t index, const oci::ChainId& chain);
   void publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
   FileLock lock(const oci::ChainId& chain) const;
-  std::string meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id) const;
+  std::string meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id, std::uint64_t epoch) const;
 
   oci::BlobStore& blobs_;
   LayerIndexes& indexes_;

@@ -6,6 +6,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/syncer.h"
 #include "builder/layer_content.h"
 #include "builder/rootfs_output.h"
 #include "oci/archive_export.h"
@@ -52,6 +53,10 @@ void check_docker_can_load(const OutputSpec& spec, const oci::Image& image) {
   }
 }
 
+void sync_folder(const std::string& path, Host& host) {
+  if (host.syncer != nullptr) host.syncer->file_system(open_path(path, O_RDONLY | O_DIRECTORY).get(), path);
+}
+
 void write_archive(const OutputSpec& spec, const OutputInputs& inputs, Host& host, std::stop_token stop) {
   const auto request = export_request(spec, inputs);
   if (spec.as_directory) return oci::export_directory(request, host.blobs, spec.destination, stop);
@@ -62,7 +67,7 @@ void write_archive(const OutputSpec& spec, const OutputInputs& inputs, Host& hos
   }
   AtomicFile file(spec.destination);
   oci::export_archive_to_file(request, host.blobs, file.fd(), stop);
-  file.commit();
+  file.commit(host.syncer);
 }
 
 void write_rootfs(const OutputSpec& spec, const OutputInputs& inputs, Host& host) {
@@ -79,7 +84,7 @@ void write_rootfs(const OutputSpec& spec, const OutputInputs& inputs, Host& host
     AtomicFile file(spec.destination);
     BorrowedFileSink out(file.fd(), spec.destination);
     write_rootfs_tar(tree, *content, inputs.epoch, out);
-    file.commit();
+    file.commit(host.syncer);
   }
 }
 
@@ -98,10 +103,14 @@ void write_output(const OutputSpec& spec, const OutputInputs& inputs, Host& host
       case Kind::oci:
       case Kind::docker:
         check_docker_can_load(spec, *inputs.image);
-        return write_archive(spec, inputs, host, stop);
+        write_archive(spec, inputs, host, stop);
+        if (spec.as_directory) sync_folder(spec.destination, host);
+        return;
       case Kind::tar:
       case Kind::local:
-        return write_rootfs(spec, inputs, host);
+        write_rootfs(spec, inputs, host);
+        if (spec.kind == Kind::local) sync_folder(spec.destination, host);
+        return;
     }
   } catch (Error& error) {
     error.add_context(cat("writing the output ", printable(spec.destination)));

@@ -120,12 +120,15 @@ class OverlaySnapshot final : public WritableSnapshot {
 }  // namespace
 
 OverlaySnapshotter::OverlaySnapshotter(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
-                                       oci::OverlayFlavour flavour)
+                                       oci::OverlayFlavour flavour, std::uint64_t epoch, Syncer* syncer)
     : flavour_(flavour),
       work_(store_root),
       empty_(make_dir(work_.fd(), "empty")),
       dirs_(store_root, blobs, indexes, work_,
-            {.flavour = flavour, .make_devices = flavour == oci::OverlayFlavour::trusted}) {}
+            {.flavour = flavour,
+             .make_devices = flavour == oci::OverlayFlavour::trusted,
+             .epoch = epoch,
+             .syncer = syncer}) {}
 
 std::unique_ptr<WritableSnapshot> OverlaySnapshotter::prepare(const std::vector<oci::LayerBlob>& layers) {
   auto open = std::make_shared<const OpenLayers>(dirs_.open(layers), empty_.get());

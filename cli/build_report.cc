@@ -6,6 +6,15 @@
 
 namespace imgbuild::cli {
 
+namespace {
+
+std::string milliseconds(std::chrono::nanoseconds took) {
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took).count();
+  return cat(micros / 1000, ".", micros % 1000 < 100 ? "0" : "", micros % 1000 / 10, " ms");
+}
+
+}  // namespace
+
 std::string metadata_json(const builder::BuildResult& result) {
   oci::JsonWriter json(true);
   json.begin_object();
@@ -32,10 +41,9 @@ std::string stats_text(const builder::BuildStats& stats) {
     out += cat("run: ", std::chrono::duration_cast<std::chrono::milliseconds>(use.cpu_time).count(),
                " ms of processor time, at most ", human_size(use.peak_memory_bytes), " of memory ",
                use.peak_is_total ? "" : "in one process ", "for ", printable(label), "\n");
+  out += cat("sync: ", stats.syncs, " calls, ", milliseconds(stats.sync_time), "\n");
   for (const auto& [name, took] : stats.phases) {
-    const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took).count();
-    out += cat("time: ", pad_right(name, 16), " ", micros / 1000, ".", micros % 1000 < 100 ? "0" : "",
-               micros % 1000 / 10, " ms\n");
+    out += cat("time: ", pad_right(name, 16), " ", milliseconds(took), "\n");
   }
   return out;
 }

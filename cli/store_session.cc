@@ -9,10 +9,12 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/syncer.h"
 #include "builder/cache_mounts.h"
 #include "builder/linux_sandbox.h"
 #include "builder/overlay_snapshotter.h"
 #include "builder/remote_sources.h"
+#include "builder/store/store_root.h"
 #include "builder/store_image_source.h"
 #include "builder/work_area.h"
 #include "cache/cache_store.h"
@@ -26,48 +28,6 @@
 namespace imgbuild::cli {
 
 namespace {
-
-constexpr std::string_view kFormat = "imgbuild-store 1\n";
-
-/// Makes `path` and what is missing above it.
-void make_directories(const std::string& path) {
-  for (std::size_t at = 1; at != std::string::npos;) {
-    at = path.find('/', at);
-    const std::string part = path.substr(0, at);
-    if (::mkdir(part.c_str(), at == std::string::npos ? 0700 : 0755) != 0 && errno != EEXIST) {
-      throw SystemError(errno, "create the store's directory", part);
-    }
-    if (at != std::string::npos) ++at;
-  }
-}
-
-/// Refuses a directory others could plant things in (STO-1, ATK-140), and a store of a newer version (STO-2).
-UniqueFd open_store(const std::string& path) {
-  make_directories(path);
-  UniqueFd root = open_path(path, O_RDONLY | O_DIRECTORY);
-  struct stat info {};
-  if (::fstat(root.get(), &info) != 0) throw SystemError(errno, "stat", path);
-  if (info.st_uid != ::geteuid()) {
-    throw Error(cat("the store ", printable(path), " belongs to another user"))
-        .with_note("name another directory with --root");
-  }
-  if ((info.st_mode & 022) != 0) {
-    throw Error(cat("the store ", printable(path), " can be written by others"))
-        .with_note(cat("chmod go-w ", printable(path)));
-  }
-  const UniqueFd format = open_at_if_exists(root.get(), "format", O_RDONLY | O_NONBLOCK);
-  if (format) {
-    const std::string text = read_file(format.get(), 4096, "store format");
-    if (text != kFormat) {
-      throw UnsupportedError(cat("the store ", printable(path), " has the format \"", printable(trim(text)),
-                                 "\", which this version does not know"));
-    }
-  } else {
-    const UniqueFd fresh = open_at(root.get(), "format", O_WRONLY | O_CREAT, 0600);
-    write_all(fresh.get(), kFormat, "store format");
-  }
-  return root;
-}
 
 oci::HttpOptions http_options(const Environment& environment) {
   oci::HttpOptions options;
@@ -130,7 +90,8 @@ std::string store_path(const std::string& option, const Environment& environment
 /// In the order they must outlive one another.
 struct StoreSession::Parts {
   std::stop_source stop;
-  UniqueFd root;
+  Syncer syncer;
+  builder::StoreRoot store;
   ThreadPool pool;
   oci::DiskBlobStore blobs;
   oci::DiskImageStore images;
@@ -148,21 +109,24 @@ struct StoreSession::Parts {
   std::unique_ptr<builder::LinuxSandbox> sandbox;
   builder::Host host;
 
+  int root() const noexcept { return store.dir.get(); }
+  Syncer* syncer_of(const Options& options) noexcept { return options.durable ? &syncer : nullptr; }
+
   Parts(const Options& options, const Environment& environment)
-      : root(open_store(options.path)),
+      : store(builder::open_store_root(options.path, options.stop)),
         pool(options.threads != 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency())),
-        blobs(root.get()),
-        images(root.get()),
-        cache(cache::open_cache_store(root.get())),
-        memo(cache::open_stat_memo(root.get())),
+        blobs(root(), {.syncer = syncer_of(options), .epoch = store.epoch, .leases = &store.locks}),
+        images(root(), syncer_of(options)),
+        cache(cache::open_cache_store(root())),
+        memo(cache::open_stat_memo(root())),
         http(http_options(environment)),
         registry(http, {}),
         puller(registry, blobs),
         bases(blobs, images, puller, options.pull, wall_clock_now, stop.get_token()),
-        indexes(root.get(), blobs, [this](const oci::LayerBlob& layer) { bases.fetch({layer}); }),
-        cache_mounts(root.get()),
+        indexes(root(), blobs, [this](const oci::LayerBlob& layer) { bases.fetch({layer}); }),
+        cache_mounts(root()),
         work_directory(work_path(options.path)),
-        remote(http, *memo, &pool, wall_clock_now, remote_options(root.get(), work_directory, environment)),
+        remote(http, *memo, &pool, wall_clock_now, remote_options(root(), work_directory, environment)),
         host{.blobs = blobs,
              .images = images,
              .cache = *cache,
@@ -172,23 +136,30 @@ struct StoreSession::Parts {
              .cache_mounts = cache_mounts,
              .remote = remote,
              .pool = pool,
+             .syncer = syncer_of(options),
              .run_refusal = options.tier.report.refusal,
              .run_advice = options.tier.report.advice,
-             .store_root = root.get(),
+             .store_root = root(),
              .resolv_conf = read_resolv_conf(),
              .clock = wall_clock_now} {
     if (options.with_sandbox && options.tier.report.tier != builder::Tier::none) open_sandbox(options);
   }
 
   void open_sandbox(const Options& options) {
+    if (store.read_only) {
+      host.run_refusal = "the store is read-only, so there is no place for what a command writes";
+      host.run_advice = {"name a store that can be written with --root"};
+      return;
+    }
     const auto flavour = options.tier.report.flavour;
-    if (const auto failure = builder::probe_overlay(root.get(), flavour); failure.failed()) {
+    if (const auto failure = builder::probe_overlay(root(), flavour); failure.failed()) {
       host.run_refusal = failure.what;
       host.run_advice = builder::advice_for(failure, options.tier.real_uid == 0);
       return;
     }
-    builder::sweep_stale_steps(root.get());  // what a killed process left (STO-30)
-    snapshots = std::make_unique<builder::OverlaySnapshotter>(root.get(), blobs, indexes, flavour);
+    builder::sweep_stale_steps(root());  // what a killed process left (STO-30)
+    snapshots = std::make_unique<builder::OverlaySnapshotter>(root(), blobs, indexes, flavour, store.epoch,
+                                                              host.syncer);
     sandbox = std::make_unique<builder::LinuxSandbox>(
         builder::LinuxSandbox::Options{.scratch_dir = snapshots->scratch_dir(), .flavour = flavour});
     host.snapshots = snapshots.get();
@@ -203,6 +174,6 @@ StoreSession::~StoreSession() = default;
 
 builder::Host& StoreSession::host() noexcept { return parts_->host; }
 
-int StoreSession::root_fd() const noexcept { return parts_->root.get(); }
+int StoreSession::root_fd() const noexcept { return parts_->root(); }
 
 }  // namespace imgbuild::cli

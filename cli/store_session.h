@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "builder/host.h"
@@ -24,6 +25,8 @@ class StoreSession {
     bool pull = false;         ///< ask the registry even for names that are in the store
     std::size_t threads = 0;   ///< 0: one a processor
     int stdout_fd = 1;         ///< where outputs to `-` go
+    bool durable = false;      ///< --durability=safe
+    std::stop_token stop;      ///< ends waiting for locks of the store
   };
   /// Creates what is missing. Throws Error when the directory belongs to somebody else, is open to others, or
   /// was made by a newer version (STO-1, STO-2).

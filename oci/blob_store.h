@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "base/digest.h"
 #include "base/stream.h"
@@ -22,7 +23,7 @@ class BlobWriter : public Sink {
 class BlobStore {
  public:
   virtual ~BlobStore() = default;
-  /// Size in bytes, nothing when the blob is not stored.
+  /// Size in bytes, nothing when the blob is not stored or turned out to be damaged.
   virtual std::optional<std::uint64_t> find_blob(const Digest& digest) const = 0;
   /// Reads the blob and checks it on the way: the end of stream is believed only when digest and size
   /// matched, otherwise IntegrityError and the blob is set aside (STO-9). Throws Error when it is not there.
@@ -30,6 +31,11 @@ class BlobStore {
   /// The file itself, for copy_file_range and links; empty when the store has no files.
   virtual UniqueFd open_blob_file(const Digest& digest) const = 0;
   virtual std::unique_ptr<BlobWriter> create() = 0;
+  /// Makes the names of all blobs published so far durable, where the store syncs at all. Once a build, before
+  /// something names them (STO-4). Throws SystemError.
+  virtual void sync_published() {}
+  /// The blobs that turned out wrong so far and no longer count as stored, in the order they were found.
+  virtual std::vector<Digest> set_aside() const { return {}; }
 };
 
 /// Stores bytes already in memory and returns their digest.

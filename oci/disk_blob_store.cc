@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <vector>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -19,6 +20,10 @@ namespace {
 
 /// `need`: how many bytes the blob has so far (STO-33).
 Error explain_write_error(int error, int dir, std::uint64_t need) {
+  if (error == EROFS) {
+    return Error("the store is read-only: what this build makes cannot be kept", ExitCode::system)
+        .with_note("name a store that can be written with --root");
+  }
   if (error != ENOSPC && error != EDQUOT) return SystemError(error, "write blob");
   struct statvfs space {};
   std::string have = "too little";
@@ -34,48 +39,57 @@ Error explain_write_error(int error, int dir, std::uint64_t need) {
   return full;
 }
 
+bool is_believed(const struct stat& info, std::uint64_t epoch) {
+  if (info.st_mtim.tv_nsec != 0) return false;
+  return info.st_mtim.tv_sec == 0 || info.st_mtim.tv_sec == static_cast<time_t>(epoch);
+}
+
+void believe(int file, std::uint64_t epoch) noexcept {
+  const struct timespec times[2] = {{0, UTIME_OMIT}, {static_cast<time_t>(epoch), 0}};
+  (void)::futimens(file, times);  // without it the blob is only checked more often
+}
+
+}  // namespace
+
 /// Sets a blob aside when its bytes turn out wrong, so that it counts as missing (STO-9).
-class QuarantiningSource final : public Source {
+class DiskBlobStore::Reader final : public Source {
  public:
-  QuarantiningSource(std::unique_ptr<Source> from, int root, int blobs, const Digest& digest)
-      : from_(std::move(from)), root_(root), blobs_(blobs), digest_(digest) {}
+  Reader(const DiskBlobStore& store, UniqueFd file, std::uint64_t size, const Digest& digest)
+      : store_(store), digest_(digest), identity_(file.duplicate()) {
+    auto bytes = std::make_unique<FileSource>(std::move(file), digest.str());
+    from_ = std::make_unique<VerifySource>(std::move(bytes), digest, size, cat("blob ", digest.str()));
+  }
 
   std::size_t read(std::span<char> buffer) override {
     try {
       return from_->read(buffer);
     } catch (const IntegrityError&) {
-      set_aside();
+      store_.put_aside(digest_, identity_.get());
       throw;
     }
   }
 
  private:
-  /// Best effort: the error that is on its way says more than a failed rename.
-  void set_aside() const noexcept {
-    (void)::mkdirat(root_, "corrupt", 0700);
-    const std::string name = digest_.hex();
-    (void)::renameat(blobs_, name.c_str(), root_, cat("corrupt/", name).c_str());
-  }
-
-  std::unique_ptr<Source> from_;
-  int root_;
-  int blobs_;
+  const DiskBlobStore& store_;
   Digest digest_;
+  UniqueFd identity_;
+  std::unique_ptr<Source> from_;
 };
 
-class DiskBlobWriter final : public BlobWriter {
+class DiskBlobStore::Writer final : public BlobWriter {
  public:
-  DiskBlobWriter(int blobs, int ingest, Durability durability)
-      : blobs_(blobs), ingest_(ingest), durability_(durability) {
-    fd_ = UniqueFd(::openat(ingest, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0444));
+  explicit Writer(const DiskBlobStore& store)
+      : store_(store), blobs_(store.blobs_.get()), ingest_(store.ingest_.get()) {
+    fd_ = UniqueFd(::openat(ingest_, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0444));
     if (fd_) return;
+    if (errno == ENOSPC || errno == EDQUOT || errno == EROFS) throw explain_write_error(errno, blobs_, 0);
     // Not every file system has unnamed files; then the name is removed if this is never committed.
     const std::string name = random_name();
-    fd_ = open_at(ingest, name, O_WRONLY | O_CREAT | O_EXCL, 0444);
+    fd_ = open_at(ingest_, name, O_WRONLY | O_CREAT | O_EXCL, 0444);
     name_ = name;
   }
 
-  ~DiskBlobWriter() override {
+  ~Writer() override {
     if (!name_.empty()) (void)::unlinkat(ingest_, name_.c_str(), 0);
   }
 
@@ -92,26 +106,36 @@ class DiskBlobWriter final : public BlobWriter {
   void commit(const Digest& digest) override {
     if (::fchmod(fd_.get(), 0444) != 0)
       throw SystemError(errno, "change the mode of a blob");  // whatever the umask is
-    // A failed sync is final for this blob: the kernel may already have dropped the pages (FLT-9).
-    if (durability_ == Durability::safe && ::fdatasync(fd_.get()) != 0)
-      throw explain_write_error(errno, blobs_, written_);
+    Syncer* const syncer = store_.options_.syncer;
+    if (syncer != nullptr) sync(*syncer);
+    believe(fd_.get(), syncer != nullptr ? 0 : store_.options_.epoch);
+    store_.hold(digest);
     const std::string target = digest.hex();
     const int linked = name_.empty() ? ::linkat(AT_FDCWD, cat("/proc/self/fd/", fd_.get()).c_str(), blobs_,
                                                 target.c_str(), AT_SYMLINK_FOLLOW)
                                      : ::linkat(ingest_, name_.c_str(), blobs_, target.c_str(), 0);
     if (linked == 0) return;
     if (errno != EEXIST) throw explain_write_error(errno, blobs_, written_);
-    replace_if_short(target);
+    replace_if_worse(target);
   }
 
  private:
-  /// Somebody else won; theirs is kept unless a power loss left it at another length.
-  void replace_if_short(const std::string& target) {
+  void sync(Syncer& syncer) const {
+    try {
+      syncer.data(fd_.get(), "blob");
+    } catch (const SystemError& error) {
+      throw explain_write_error(error.error_number(), blobs_,
+                                written_);  // a full disk may be noticed only now
+    }
+  }
+
+  /// Somebody else won; theirs is kept unless it is of another length or would have to be checked.
+  void replace_if_worse(const std::string& target) {
     struct stat ours {
     }, theirs{};
     if (::fstat(fd_.get(), &ours) == 0 &&
-        ::fstatat(blobs_, target.c_str(), &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
-        ours.st_size == theirs.st_size) {
+        ::fstatat(blobs_, target.c_str(), &theirs, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(theirs.st_mode) &&
+        ours.st_size == theirs.st_size && is_believed(theirs, store_.options_.epoch)) {
       return;
     }
     const std::string fresh = random_name();
@@ -122,17 +146,15 @@ class DiskBlobWriter final : public BlobWriter {
     }
   }
 
+  const DiskBlobStore& store_;
   int blobs_;
   int ingest_;
-  Durability durability_;
   UniqueFd fd_;
   std::string name_;  ///< only without unnamed files
   std::uint64_t written_ = 0;
 };
 
-}  // namespace
-
-DiskBlobStore::DiskBlobStore(int store_root, Durability durability) : durability_(durability) {
+DiskBlobStore::DiskBlobStore(int store_root, DiskBlobStoreOptions options) : options_(std::move(options)) {
   root_ = open_at(store_root, ".", O_RDONLY | O_DIRECTORY);
   ensure_dir_at(store_root, "ingest", 0700);
   ensure_dir_at(store_root, "blobs", 0700);
@@ -142,7 +164,33 @@ DiskBlobStore::DiskBlobStore(int store_root, Durability durability) : durability
   ingest_ = open_at(store_root, "ingest", O_RDONLY | O_DIRECTORY);
 }
 
+void DiskBlobStore::hold(const Digest& digest) const {
+  if (options_.leases != nullptr) options_.leases->hold(KeyLocks::key_of(digest));
+}
+
+/// Best effort: the error that is on its way says more than a failed rename. A file that took the place of
+/// the wrong one meanwhile stays.
+void DiskBlobStore::put_aside(const Digest& digest, int file) const noexcept {
+  struct stat wrong {
+  }, named{};
+  const std::string name = digest.hex();
+  if (::fstat(file, &wrong) != 0 || ::fstatat(blobs_.get(), name.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0 ||
+      wrong.st_ino != named.st_ino) {
+    return;
+  }
+  (void)::mkdirat(root_.get(), "corrupt", 0700);
+  if (::renameat(blobs_.get(), name.c_str(), root_.get(), cat("corrupt/", name).c_str()) != 0) return;
+  const std::lock_guard guard(mutex_);
+  set_aside_.push_back(digest);
+}
+
+std::vector<Digest> DiskBlobStore::set_aside() const {
+  const std::lock_guard guard(mutex_);
+  return set_aside_;
+}
+
 std::optional<std::uint64_t> DiskBlobStore::find_blob(const Digest& digest) const {
+  hold(digest);
   struct stat info {};
   if (::fstatat(blobs_.get(), digest.hex().c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT) return std::nullopt;
@@ -150,31 +198,54 @@ std::optional<std::uint64_t> DiskBlobStore::find_blob(const Digest& digest) cons
   }
   if (!S_ISREG(info.st_mode))
     throw IntegrityError(cat("the store holds something else than a file for ", digest.str()));
-  return static_cast<std::uint64_t>(info.st_size);
+  const auto size = static_cast<std::uint64_t>(info.st_size);
+  if (!is_believed(info, options_.epoch) && !check_blob(digest, true)) return std::nullopt;
+  return size;
 }
 
-UniqueFd DiskBlobStore::open_blob_file(const Digest& digest) const {
+bool DiskBlobStore::check_blob(const Digest& digest, bool repair) const {
+  UniqueFd file = open_at_if_exists(blobs_.get(), digest.hex(), O_RDONLY | O_NONBLOCK);
+  struct stat info {};
+  if (!file || ::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) return false;
+  const UniqueFd same = file.duplicate();
+  try {
+    VerifySource verified(std::make_unique<FileSource>(std::move(file), digest.str()), digest,
+                          static_cast<std::uint64_t>(info.st_size), digest.str());
+    std::vector<char> buffer(kChunkSize);
+    while (verified.read(buffer) != 0) {
+    }
+  } catch (const IntegrityError&) {
+    if (repair) put_aside(digest, same.get());
+    return false;
+  }
+  if (repair && !is_believed(info, options_.epoch)) believe(same.get(), options_.epoch);
+  return true;
+}
+
+UniqueFd DiskBlobStore::open_file(const Digest& digest) const {
+  hold(digest);
   UniqueFd file = open_at_if_exists(blobs_.get(), digest.hex(), O_RDONLY | O_NONBLOCK);
   if (!file) throw Error(cat("blob ", digest.str(), " is not in the store"));
   return file;
 }
 
-std::unique_ptr<Source> DiskBlobStore::open_blob(const Digest& digest) const {
-  const auto size = find_blob(digest);
-  UniqueFd file = open_blob_file(digest);
-  auto bytes = std::make_unique<FileSource>(std::move(file), digest.str());
-  auto verified =
-      std::make_unique<VerifySource>(std::move(bytes), digest, size.value_or(0), cat("blob ", digest.str()));
-  return std::make_unique<QuarantiningSource>(std::move(verified), root_.get(), blobs_.get(), digest);
+UniqueFd DiskBlobStore::open_blob_file(const Digest& digest) const {
+  if (!find_blob(digest))
+    throw Error(cat("blob ", digest.str(), " is not in the store"));  // looks whether to believe
+  return open_file(digest);
 }
 
-std::unique_ptr<BlobWriter> DiskBlobStore::create() {
-  return std::make_unique<DiskBlobWriter>(blobs_.get(), ingest_.get(), durability_);
+std::unique_ptr<Source> DiskBlobStore::open_blob(const Digest& digest) const {
+  UniqueFd file = open_file(digest);
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) throw SystemError(errno, "stat blob", digest.str());
+  return std::make_unique<Reader>(*this, std::move(file), static_cast<std::uint64_t>(info.st_size), digest);
 }
+
+std::unique_ptr<BlobWriter> DiskBlobStore::create() { return std::make_unique<Writer>(*this); }
 
 void DiskBlobStore::sync_published() {
-  if (durability_ == Durability::safe && ::fsync(blobs_.get()) != 0)
-    throw SystemError(errno, "sync", "the blob directory");
+  if (options_.syncer != nullptr) options_.syncer->directory(blobs_.get(), "the blob directory");
 }
 
 }  // namespace imgbuild::oci

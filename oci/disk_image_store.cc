@@ -29,7 +29,7 @@ struct DirCloser {
 
 }  // namespace
 
-DiskImageStore::DiskImageStore(int store_root) {
+DiskImageStore::DiskImageStore(int store_root, Syncer* syncer) : syncer_(syncer) {
   ensure_dir_at(store_root, "tags", 0700);
   tags_ = open_at(store_root, "tags", O_RDONLY | O_DIRECTORY);
 }
@@ -55,6 +55,8 @@ std::optional<TaggedImage> DiskImageStore::find(const Reference& name) const {
 }
 
 void DiskImageStore::tag(const Reference& name, const Descriptor& target, const Timestamp& now) {
+  // A build that changed nothing writes nothing.
+  if (const auto known = find(name); known && known->target == target) return;
   JsonWriter json(false);
   json.begin_object();
   json.key("version").number(1).key("name").string(name.str()).key("target");
@@ -64,12 +66,14 @@ void DiskImageStore::tag(const Reference& name, const Descriptor& target, const 
   {
     const UniqueFd file = open_at(tags_.get(), temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
     write_all(file.get(), json.take(), "tag");
+    if (syncer_ != nullptr) syncer_->data(file.get(), "tag");
   }
   if (::renameat(tags_.get(), temporary.c_str(), tags_.get(), file_name(name).c_str()) != 0) {
     const int error = errno;
     (void)::unlinkat(tags_.get(), temporary.c_str(), 0);
     throw SystemError(error, "publish tag", name.str());
   }
+  if (syncer_ != nullptr) syncer_->directory(tags_.get(), "the names of images");
 }
 
 bool DiskImageStore::untag(const Reference& name) {

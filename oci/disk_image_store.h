@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/syncer.h"
 #include "base/unique_fd.h"
 #include "oci/image_store.h"
 
@@ -9,7 +10,8 @@ namespace imgbuild::oci {
 /// (docs/formats/store.md).
 class DiskImageStore final : public ImageStore {
  public:
-  explicit DiskImageStore(int store_root);
+  /// With a `syncer` names are on the disk when they are given (STO-6).
+  explicit DiskImageStore(int store_root, Syncer* syncer = nullptr);
   std::optional<TaggedImage> find(const Reference& name) const override;
   void tag(const Reference& name, const Descriptor& target, const Timestamp& now) override;
   bool untag(const Reference& name) override;
@@ -18,6 +20,7 @@ class DiskImageStore final : public ImageStore {
  private:
   std::optional<TaggedImage> read(const std::string& file) const;
   UniqueFd tags_;
+  Syncer* syncer_;
 };
 
 }  // namespace imgbuild::oci

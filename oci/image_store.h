@@ -23,6 +23,7 @@ class ImageStore {
  public:
   virtual ~ImageStore() = default;
   virtual std::optional<TaggedImage> find(const Reference& name) const = 0;
+  /// Content, and `updated` as it was, when the name means `target` already.
   virtual void tag(const Reference& name, const Descriptor& target, const Timestamp& now) = 0;
   virtual bool untag(const Reference& name) = 0;
   virtual std::vector<TaggedImage> list() const = 0;  ///< sorted by name

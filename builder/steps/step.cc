@@ -30,7 +30,7 @@ bool usable(const StepContext& context, const cache::CacheRecord& record, bool i
   // The key names the steps below, the chain what they actually made: a step below that ran again and made
   // something else must not get this layer on top.
   if (!independent && record.parent_chain != below) return false;
-  return context.host.blobs.find_blob(record.layer.blob.digest).has_value();
+  return context.host.blobs.find_blob(record.layer.blob.digest) == record.layer.blob.size;
 }
 
 /// Compares with the latest record of the same place in the file: that is what the user has in mind.

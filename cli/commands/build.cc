@@ -75,6 +75,13 @@ void report(const BuildOptions& options, const builder::BuildRequest& request,
   if (options.stats) std::cerr << stats_text(result.stats);
 }
 
+bool is_durable(const BuildOptions& options) {
+  if (options.durability == "safe") return true;
+  if (options.durability == "fast") return false;
+  throw Error(cat("--durability is fast or safe, not \"", printable(options.durability), "\""),
+              ExitCode::usage);
+}
+
 int run_build(const CommandContext& context, const BuildOptions& options) {
   const std::string call = options.check ? "check" : options.call;
   if (call != "build") return run_call(call, options, context);
@@ -89,7 +96,9 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
                         .with_sandbox = true,
                         .pull = options.pull,
                         .threads = 0,
-                        .stdout_fd = STDOUT_FILENO},
+                        .stdout_fd = STDOUT_FILENO,
+                        .durable = is_durable(options),
+                        .stop = signals.token()},
                        context.environment);
   const auto events =
       make_renderer(progress_mode(options), STDERR_FILENO, ::isatty(STDERR_FILENO) == 1, options.debug);
@@ -161,6 +170,10 @@ void add_options(CLI::App& command, BuildOptions& o) {
   command.add_option("--compression", o.compression, "gzip, zstd or uncompressed")->capture_default_str();
   command.add_option("--compression-level", o.compression_level, "gzip 0-9, zstd 0-22");
   command.add_option("--context-modes", o.context_modes, "disk: modes as they are; git: 0644 and 0755")
+      ->capture_default_str();
+  command
+      .add_option("--durability", o.durability,
+                  "fast: nothing is synced; safe: what the build made is on the disk when it ends")
       ->capture_default_str();
   command.add_option("--source-date-epoch", o.source_date_epoch,
                      "Seconds since 1970 for all times in the image");

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/syncer.h"
 #include "base/temp_dir.h"
 
 using namespace imgbuild;
@@ -39,7 +40,8 @@ TEST_CASE("a file appears when it is committed and not before") {
   CHECK(count(path) == 1);
   AtomicFile file(path / "out");
   write_all(file.fd(), "new");
-  file.commit(true);
+  Syncer syncer;
+  file.commit(&syncer);
   CHECK(slurp(path / "out") == "new");
   CHECK(count(path) == 1);
 }

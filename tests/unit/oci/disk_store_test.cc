@@ -117,7 +117,8 @@ TEST_CASE("a link in the place of a blob is not followed") {
 
 TEST_CASE("the safe store gives the same blobs") {
   const TempDir dir = TempDir::create(std::string("/tmp"), "store");
-  DiskBlobStore blobs(dir.fd(), Durability::safe);
+  Syncer syncer;
+  DiskBlobStore blobs(dir.fd(), {.syncer = &syncer});
   const Digest digest = put_blob(blobs, "durable");
   blobs.sync_published();
   CHECK(load_blob(blobs, digest, 100) == "durable");
@@ -156,4 +157,90 @@ TEST_CASE("a tag file with garbage is a name that is not there") {
   }
   tags.tag(name, target('1'), {5, 0});
   CHECK(tags.find(name));
+}
+
+namespace {
+
+void overwrite(const fs::path& file, const std::string& bytes) {
+  fs::permissions(file, fs::perms::owner_write, fs::perm_options::add);
+  std::ofstream(file, std::ios::binary | std::ios::in | std::ios::out) << bytes;
+}
+
+}  // namespace
+
+TEST_CASE("a blob somebody wrote to is no blob for whoever asks for it (ATK-141, FLT-15)") {
+  Store store;
+  const Digest digest = put_blob(store.blobs, "some bytes");
+  overwrite(store.file(digest), "Some bytes");
+  CHECK_FALSE(store.blobs.find_blob(digest));
+  CHECK(store.blobs.set_aside() == std::vector<Digest>{digest});
+  CHECK(fs::exists(store.path / "corrupt" / digest.hex()));
+  CHECK(put_blob(store.blobs, "some bytes") == digest);
+  CHECK(load_blob(store.blobs, digest, 100) == "some bytes");
+}
+
+TEST_CASE("a tampered blob is never exported: its file is not given out (FLT-15)") {
+  Store store;
+  const Digest digest = put_blob(store.blobs, "some bytes");
+  overwrite(store.file(digest), "Some bytes");
+  CHECK_THROWS_AS(store.blobs.open_blob_file(digest), Error);
+}
+
+TEST_CASE("after a restart a blob is hashed once, then believed again (STO-8)") {
+  const TempDir dir = TempDir::create(std::string("/tmp"), "store");
+  const fs::path path = fs::read_symlink("/proc/self/fd/" + std::to_string(dir.fd()));
+  Digest good = sha256("good"), torn = sha256("torn apart");
+  {
+    DiskBlobStore before(dir.fd(), {.epoch = 1});
+    put_blob(before, "good");
+    put_blob(before, "torn apart");
+  }
+  const auto file = [&](const Digest& digest) { return path / "blobs/sha256" / digest.hex(); };
+  // What a power loss does: the size is there, the bytes are not, and the times are those of before.
+  const auto stamp = fs::last_write_time(file(torn));
+  overwrite(file(torn), std::string(10, '\0'));
+  fs::last_write_time(file(torn), stamp);
+  DiskBlobStore after(dir.fd(), {.epoch = 2});
+  CHECK(after.find_blob(good) == 4);
+  CHECK_FALSE(after.find_blob(torn));
+  struct stat info {};
+  REQUIRE(::stat(file(good).c_str(), &info) == 0);
+  CHECK(info.st_mtim.tv_sec == 2);
+}
+
+TEST_CASE("what was synced needs no second look after a restart (STO-7)") {
+  const TempDir dir = TempDir::create(std::string("/tmp"), "store");
+  const fs::path path = fs::read_symlink("/proc/self/fd/" + std::to_string(dir.fd()));
+  Syncer syncer;
+  DiskBlobStore safe(dir.fd(), {.syncer = &syncer, .epoch = 1});
+  const Digest digest = put_blob(safe, "bytes");
+  safe.sync_published();
+  CHECK(syncer.totals().calls == 2);
+  struct stat info {};
+  REQUIRE(::stat((path / "blobs/sha256" / digest.hex()).c_str(), &info) == 0);
+  CHECK(info.st_mtim.tv_sec == 0);
+}
+
+TEST_CASE("a blob is leased before it is looked for, as long as the store is open (STO-21)") {
+  const TempDir dir = TempDir::create(std::string("/tmp"), "store");
+  KeyLocks remover(dir.fd(), "locks");
+  const Digest digest = sha256("bytes");
+  {
+    KeyLocks leases(dir.fd(), "locks");
+    DiskBlobStore blobs(dir.fd(), {.leases = &leases});
+    CHECK_FALSE(blobs.find_blob(digest));
+    CHECK_FALSE(remover.try_take(KeyLocks::key_of(digest)));
+  }
+  CHECK(remover.try_take(KeyLocks::key_of(digest)));
+}
+
+TEST_CASE("a name that is given again with the same target is not written") {
+  const TempDir dir = TempDir::create(std::string("/tmp"), "store");
+  DiskImageStore images(dir.fd());
+  const auto name = Reference::parse("app:1");
+  images.tag(name, target('a'), {1, 0});
+  images.tag(name, target('a'), {2, 0});
+  CHECK(images.find(name)->updated == Timestamp{1, 0});
+  images.tag(name, target('b'), {3, 0});
+  CHECK(images.find(name)->updated == Timestamp{3, 0});
 }
