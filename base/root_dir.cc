@@ -12,12 +12,16 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/path_walk.h"
 
 namespace imgbuild {
 
 namespace {
 
-UniqueFd openat2(int dir, const std::string& path, int flags, unsigned mode, std::uint64_t resolve) {
+constexpr std::uint64_t kInRoot = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+constexpr std::uint64_t kBeneath = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+
+UniqueFd try_openat2(int dir, const std::string& path, int flags, unsigned mode, std::uint64_t resolve) {
   struct open_how how {};
   how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
   how.mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? mode : 0;
@@ -29,6 +33,23 @@ UniqueFd openat2(int dir, const std::string& path, int flags, unsigned mode, std
     if (errno != EAGAIN && errno != EINTR) break;
   }
   return UniqueFd();
+}
+
+/// Old kernels lack the call, and filters of outer sandboxes answer it with either error whatever is asked.
+bool lacks_openat2() {
+  static const bool lacks =
+      !try_openat2(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0, 0) && (errno == ENOSYS || errno == EPERM);
+  return lacks;
+}
+
+UniqueFd openat2(int dir, const std::string& path, int flags, unsigned mode, std::uint64_t resolve) {
+  UniqueFd fd = try_openat2(dir, path, flags, mode, resolve);
+  if (fd || (errno != ENOSYS && errno != EPERM)) return fd;
+  const int error_number = errno;
+  if (lacks_openat2())
+    return resolve == kInRoot ? walk_in_root(dir, path, flags, mode) : walk_beneath(dir, path, flags, mode);
+  errno = error_number;
+  return fd;
 }
 
 std::string or_dot(std::string_view path) { return path.empty() ? std::string(".") : std::string(path); }
@@ -60,19 +81,19 @@ std::unique_ptr<DIR, DirCloser> open_dir_for_removal(int parent, const std::stri
 RootDir RootDir::open(const std::string& path) { return RootDir(open_path(path, O_PATH | O_DIRECTORY)); }
 
 UniqueFd RootDir::open_in_root(std::string_view path, int flags, unsigned mode) const {
-  UniqueFd fd = openat2(dir_.get(), or_dot(path), flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  UniqueFd fd = openat2(dir_.get(), or_dot(path), flags, mode, kInRoot);
   if (!fd) throw SystemError(errno, "open", path);
   return fd;
 }
 
 UniqueFd RootDir::open_in_root_if_exists(std::string_view path, int flags) const {
-  UniqueFd fd = openat2(dir_.get(), or_dot(path), flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  UniqueFd fd = openat2(dir_.get(), or_dot(path), flags, 0, kInRoot);
   if (!fd && errno != ENOENT && errno != ENOTDIR) throw SystemError(errno, "open", path);
   return fd;
 }
 
 UniqueFd RootDir::open_beneath(std::string_view path, int flags, unsigned mode) const {
-  UniqueFd fd = openat2(dir_.get(), or_dot(path), flags, mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+  UniqueFd fd = openat2(dir_.get(), or_dot(path), flags, mode, kBeneath);
   if (!fd) throw SystemError(errno, "open", path);
   return fd;
 }

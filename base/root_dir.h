@@ -8,8 +8,8 @@
 namespace imgbuild {
 
 /// A directory tree that may be hostile: an image, a build context, an extraction. Every path is resolved by
-/// the kernel inside the tree (openat2), so neither `..` nor a symlink leads out (FS-1). Holds an O_PATH
-/// descriptor. Const operations may run on several threads.
+/// the kernel inside the tree (openat2), so neither `..` nor a symlink leads out (FS-1); where there is no
+/// openat2 by base/path_walk.h. Holds an O_PATH descriptor. Const operations may run on several threads.
 class RootDir {
  public:
   /// Follows links in `path` itself: it is the user's. Throws SystemError unless it is a directory.

@@ -1,10 +1,19 @@
 #include "base/thread_pool.h"
 
+#include <system_error>
+
 namespace imgbuild {
 
 ThreadPool::ThreadPool(std::size_t threads) {
   workers_.reserve(threads);
-  for (std::size_t i = 0; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  for (std::size_t i = 0; i < threads; ++i) {
+    try {
+      workers_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {  // no more processes for this user: fewer do the same
+      if (workers_.empty()) throw;
+      break;
+    }
+  }
 }
 
 ThreadPool::~ThreadPool() {

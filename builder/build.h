@@ -55,6 +55,7 @@ struct BuildRequest {
   DnsOptions dns;
   bool allow_network_host = true;
   bool allow_insecure = false;
+  bool filter_calls = true;  ///< false: --security-opt seccomp=unconfined; then part of every RUN's key
   std::vector<std::pair<std::string, std::string>> extra_hosts;  ///< name, address or "host-gateway"
   std::string hostname;
   std::uint64_t shm_size_bytes = 64ull << 20;
@@ -76,7 +77,7 @@ struct BuildStats {
   std::uint64_t context_digests_remembered = 0;
   std::uint64_t layer_bytes_written = 0;                      ///< compressed, new layers only
   std::vector<std::pair<std::string, ResourceUse>> commands;  ///< each RUN that ran, by its label
-  std::uint64_t syncs = 0;                ///< calls that put bytes on the disk for certain (--durability=safe)
+  std::uint64_t syncs = 0;  ///< calls that put bytes on the disk for certain (--durability=safe)
   std::chrono::nanoseconds sync_time{0};
   std::vector<std::pair<std::string, std::chrono::nanoseconds>> phases;
 };

@@ -106,6 +106,8 @@ int explain_failure(const launch::Failure& failure, const SandboxSpec& spec,
   if (failure.stage == Stage::limits && failure.error_number == EPERM)
     error.add_note(
         "only root outside of user namespaces may raise a limit above the one imgbuild was started with");
+  if (failure.stage == Stage::seccomp)
+    error.add_note("without a filter commands run only with --security-opt seccomp=unconfined");
   if (failure.stage == Stage::identity && failure.error_number == EINVAL)
     error.add_note(cat("user ", spec.uid, " or group ", spec.gid,
                        " is beyond the ids of this user namespace: see /etc/subuid"));

@@ -101,7 +101,7 @@ UniqueFd describe(const SandboxSpec& spec, SandboxMounts& mounts, const std::opt
   request.fields().tty_gid = has_tty_group() ? 5 : launch::kNone;
   request.fields().capabilities = spec.insecure ? ~std::uint64_t{0} : kDefaultCapabilities;
   request.fields().root_attributes = spec.insecure ? 0 : MOUNT_ATTR_NODEV;  // SBX-60 (c)
-  if (!spec.insecure) request.set_filter(default_seccomp_filter());
+  if (!spec.insecure && spec.filter_calls) request.set_filter(default_seccomp_filter());
   mounts.add_to(request);
   if (spec.network == SandboxSpec::Network::joined)
     request.fields().network = mounts.keep(UniqueFd(::fcntl(spec.network_fd, F_DUPFD_CLOEXEC, 3)));

@@ -16,6 +16,7 @@
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "builder/overlay_mount.h"
+#include "builder/overlay_options.h"
 
 namespace imgbuild::builder {
 
@@ -81,6 +82,8 @@ ProbeFailure try_overlay(int dir, oci::OverlayFlavour flavour) {
   if (::unlinkat(merged.get(), "dir", AT_REMOVEDIR) != 0) return {"delete a directory in an overlay", errno};
   if (::mkdirat(merged.get(), "dir", 0755) != 0) return {"replace a directory in an overlay", errno};
   if (!has_whiteout(upper.get())) return {"record a deletion in an overlay", 0};
+  if (const auto wrong = wrong_overlay_option(merged.get(), flavour); !wrong.empty())
+    return {cat("mount an overlay with the options layers need: ", wrong), 0};
   return {};
 }
 

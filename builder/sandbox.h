@@ -67,8 +67,9 @@ struct SandboxSpec {
   std::vector<std::pair<std::string, std::string>> extra_hosts;  ///< name, ip
   std::string resolv_conf;                                       ///< content of /etc/resolv.conf
   enum class Network { host, none, joined } network = Network::host;
-  int network_fd = -1;    ///< joined: the network namespace to enter; borrowed
-  bool insecure = false;  ///< RUN --security=insecure
+  int network_fd = -1;       ///< joined: the network namespace to enter; borrowed
+  bool insecure = false;     ///< RUN --security=insecure
+  bool filter_calls = true;  ///< load the system call filter (SBX-97)
   std::uint64_t shm_size_bytes = 64ull << 20;
   std::vector<Ulimit> ulimits;  ///< a limit that cannot be set is an error that names it
   ResourceLimits limits;        ///< one that cannot be had is an error that says what is missing (SBX-103)

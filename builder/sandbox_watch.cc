@@ -160,7 +160,7 @@ class Watch {
     if (size < 0 && errno == EINTR) return;
     if (size == static_cast<ssize_t>(sizeof(launch::Started))) return started(bytes, header);
     if (size != static_cast<ssize_t>(sizeof(launch::Ended)))
-      throw Error("the launcher of RUN commands ended unexpectedly");
+      throw Error("the launcher of RUN commands ended unexpectedly", ExitCode::system);
     std::memcpy(&result_.ended, bytes, sizeof result_.ended);
     has_ended_ = true;
     drained_at_ = Clock::now() + kDrainTime;

@@ -6,6 +6,7 @@
 #include <exception>
 #include <mutex>
 #include <set>
+#include <system_error>
 #include <thread>
 
 #include "base/error.h"
@@ -121,7 +122,13 @@ void run_tasks(const std::vector<Task>& tasks, std::size_t jobs, std::stop_token
     std::vector<std::jthread> workers;
     const std::size_t count = std::clamp<std::size_t>(jobs, 1, tasks.size());
     // The caller's thread works too, so that a build with one job needs no thread of its own.
-    for (std::size_t i = 1; i < count; ++i) workers.emplace_back([&run] { run.work(); });
+    for (std::size_t i = 1; i < count; ++i) {
+      try {
+        workers.emplace_back([&run] { run.work(); });
+      } catch (const std::system_error&) {  // no more threads for this user: fewer do the same
+        break;
+      }
+    }
     run.work();
   }
   run.rethrow();

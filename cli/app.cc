@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <iostream>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -30,10 +31,12 @@ Environment read_environment() {
   return environment;
 }
 
-/// A closed standard descriptor would be given to the next file that is opened, and output would go into it (ATK-148).
+/// A closed standard descriptor would be given to the next file that is opened, and output would go into it
+/// (ATK-148).
 void reopen_standard_descriptors() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", O_RDWR);  // takes the lowest free number: this one
+    if (::fcntl(fd, F_GETFD) < 0)
+      (void)::open("/dev/null", O_RDWR);  // takes the lowest free number: this one
   }
 }
 
@@ -88,6 +91,12 @@ int run_app(int argc, char** argv) {
   } catch (const Error& error) {
     print_error(error);
     return static_cast<int>(error.code());
+  } catch (const std::system_error& error) {  // from the library: mostly a thread that cannot be started
+    print_error(
+        Error(cat("the system refuses a thread: ", to_lower(error.code().message())), ExitCode::system)
+            .with_note("is there a limit on processes, or does a filter deny clone3 with another error than "
+                       "ENOSYS?"));
+    return static_cast<int>(ExitCode::system);
   } catch (const std::bad_alloc&) {
     print_error(Error("out of memory", ExitCode::system));
     return static_cast<int>(ExitCode::system);

@@ -145,6 +145,14 @@ void apply_allow(const std::vector<std::string>& allowed, builder::BuildRequest&
   }
 }
 
+void apply_security(const std::vector<std::string>& options, builder::BuildRequest& request) {
+  for (const auto& text : options) {
+    if (text != "seccomp=unconfined")
+      throw usage(cat("--security-opt knows seccomp=unconfined, not \"", printable(text), "\""));
+    request.filter_calls = false;
+  }
+}
+
 void apply_proxies(const Environment& environment, builder::BuildRequest& request) {
   // The caller's proxies are handed to RUN steps as docker's client does; they never enter keys (ARG-8).
   for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"}) {
@@ -257,6 +265,7 @@ builder::BuildRequest make_request(const BuildOptions& options, const Environmen
   }
   apply_network_options(options, request);
   apply_allow(options.allow, request);
+  apply_security(options.security_opts, request);
   request.hostname = options.hostname;
   for (const auto& text : options.ulimits) request.ulimits.push_back(parse_ulimit(text));
   if (!options.shm_size.empty()) request.shm_size_bytes = parse_size(options.shm_size, "--shm-size");

@@ -20,8 +20,8 @@ struct Environment {
 struct BuildOptions {
   std::string context = ".";
   std::string dockerfile;
-  std::vector<std::string> tags, build_args, labels, build_contexts, outputs, secrets, ssh, allow, add_hosts,
-      ulimits, dns, dns_search, dns_options;
+  std::vector<std::string> tags, build_args, labels, build_contexts, outputs, secrets, ssh, allow,
+      security_opts, add_hosts, ulimits, dns, dns_search, dns_options;
   std::vector<std::string> no_cache_filter;
   std::string target, platform, network = "default", progress = "auto", iid_file, metadata_file, hostname;
   LimitOptions limits;

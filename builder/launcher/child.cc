@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <linux/openat2.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -49,12 +48,8 @@ void create_working_dir(const Launch& launch, const char* path) {
   }
 }
 
-int open_working_dir(const char* path) {
-  open_how how{};
-  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  how.resolve = RESOLVE_NO_MAGICLINKS;  // /proc/self/fd/8 was a way out once (CVE-2024-21626)
-  return static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how));
-}
+/// /proc/self/fd/8 was a way out once (CVE-2024-21626).
+int open_working_dir(const char* path) { return open_no_magic(path, O_PATH | O_DIRECTORY); }
 
 void enter_working_dir(const Launch& launch, int directory) {
   const char* path = launch.string(launch.request->working_dir);
@@ -76,9 +71,9 @@ void reset_signals() {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-void die_with_launcher(const Launch& launch, int launcher) {
+void die_with_launcher(const Launch& launch, const Alive& launcher) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  pollfd gone{launcher, POLLIN, 0};
+  pollfd gone{launcher.watch, POLLIN, 0};
   if (::poll(&gone, 1, 0) != 0) give_up(launch, Stage::launcher_gone, "");
 }
 
@@ -93,6 +88,13 @@ void connect_output(const Launch& launch) {
   const int from[] = {launch.fds[fd_stdin], launch.fds[fd_stdout], launch.fds[fd_stderr]};
   for (int i = 0; i < 3; ++i)
     if (::dup2(from[i], i) < 0) give_up(launch, Stage::receive, "standard streams");
+}
+
+/// Everything was opened to be closed; this makes sure (SBX-75).
+void close_on_exec() {
+  if (::syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC) == 0) return;
+  constexpr int kMost = 4096;  // the launcher holds one for each child, and what came with this launch
+  for (int fd = 3; fd < kMost; ++fd) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
 /// The candidates stand in the order of PATH. One that exists but cannot be run says more than one that is
@@ -135,8 +137,9 @@ void connect_output(const Launch& launch) {
 
 }  // namespace
 
-void run_child(const Launch& launch, int launcher) {
+void run_child(const Launch& launch, const Alive& launcher) {
   ::close(kControlFd);
+  if (launcher.held >= 0) ::close(launcher.held);
   die_with_launcher(launch, launcher);
   connect_output(launch);
   join_cgroups(launch);  // first: what follows counts already
@@ -157,7 +160,7 @@ void run_child(const Launch& launch, int launcher) {
   become_user(launch);
   die_with_launcher(launch, launcher);  // changing ids cleared it
   enter_working_dir(launch, directory);
-  ::syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
+  close_on_exec();
   execute(launch);
 }
 

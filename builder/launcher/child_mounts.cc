@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,25 +15,52 @@ namespace imgbuild::launch {
 
 namespace {
 
-constexpr std::uint64_t kInRoot = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
 constexpr unsigned kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-
-int open_in(int dir, const char* path, std::uint64_t flags, std::uint64_t resolve) {
-  open_how how{};
-  how.flags = flags | O_CLOEXEC;
-  how.resolve = resolve;
-  return static_cast<int>(::syscall(SYS_openat2, dir, path, &how, sizeof how));
-}
 
 int attach(int mount, int target) {
   return ::move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
-int add_attributes(int mount, unsigned attributes, bool recursive = false) {
+int set_attributes(int mount, unsigned attributes, bool recursive) {
   if (attributes == 0) return 0;
   mount_attr change{};
   change.attr_set = attributes;
   return ::mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &change, sizeof change);
+}
+
+/// As kernels before 5.12 have it: `mount` must be attached, and is named by its descriptor in a procfs that
+/// was mounted by us. It gets these attributes and no others.
+int remount(int proc, int mount, unsigned attributes) {
+  const int names = ::openat(proc, "self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  unsigned long flags = MS_REMOUNT | MS_BIND;
+  if ((attributes & MOUNT_ATTR_RDONLY) != 0) flags |= MS_RDONLY;
+  if ((attributes & MOUNT_ATTR_NOSUID) != 0) flags |= MS_NOSUID;
+  if ((attributes & MOUNT_ATTR_NODEV) != 0) flags |= MS_NODEV;
+  if ((attributes & MOUNT_ATTR_NOEXEC) != 0) flags |= MS_NOEXEC;
+  char name[16];
+  std::snprintf(name, sizeof name, "%d", mount);
+  const int here = ::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  const bool done =
+      names >= 0 && here >= 0 && ::fchdir(names) == 0 && ::mount(nullptr, name, nullptr, flags, nullptr) == 0;
+  const int error_number = errno;
+  const bool back = here >= 0 && ::fchdir(here) == 0;
+  ::close(names);
+  ::close(here);
+  errno = error_number;
+  return done && back ? 0 : -1;
+}
+
+/// Attaches `mount` with these attributes. Where they cannot be set before it is there, they are set at once
+/// afterwards: nobody else is in this namespace yet (SBX-52).
+int attach_with(int mount, int target, unsigned attributes, bool recursive, int proc) {
+  const int set = set_attributes(mount, attributes, recursive);
+  if (set == 0) return attach(mount, target);
+  if (errno != ENOSYS && errno != EPERM) return -1;
+  const int error_number = errno;
+  if (attach(mount, target) != 0) return -1;
+  if (remount(proc, mount, attributes) == 0) return 0;
+  errno = error_number;
+  return -1;
 }
 
 int clone_of(int dir, const char* path, bool recursive = false) {
@@ -70,8 +96,7 @@ int new_mount(const char* type, const Option* options, int option_count, unsigne
 
 /// /proc, /sys and /dev are never reached through a link of the image (SBX-41).
 int open_system_dir(const Launch& launch, int root, const char* name, Stage stage) {
-  const int fd =
-      open_in(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+  const int fd = open_beneath(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
   if (fd < 0) give_up(launch, stage, name);
   return fd;
 }
@@ -83,10 +108,10 @@ int attach_proc(const Launch& launch, int root) {
   return proc;
 }
 
-void attach_cgroup(int sys) {
-  const int target = open_in(sys, "fs/cgroup", O_PATH | O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+void attach_cgroup(int sys, unsigned attributes) {
+  const int target = open_beneath(sys, "fs/cgroup", O_PATH | O_DIRECTORY);
   if (target < 0) return;
-  const int cgroup = new_mount("cgroup2", nullptr, 0, kSafe | MOUNT_ATTR_RDONLY);
+  const int cgroup = new_mount("cgroup2", nullptr, 0, attributes);
   if (cgroup >= 0) attach(cgroup, target);  // without version 2 there is none in the sandbox (SBX-50)
 }
 
@@ -99,10 +124,11 @@ int attach_sys(const Launch& launch, int root) {
   const bool own = sys >= 0;
   if (!own) {
     sys = clone_of(AT_FDCWD, "/sys", true);
-    if (sys < 0 || add_attributes(sys, attributes, true) != 0) give_up(launch, Stage::sys, "/sys");
+    // No way around mount_setattr: those below must get the attributes as well.
+    if (sys < 0 || set_attributes(sys, attributes, true) != 0) give_up(launch, Stage::sys, "/sys");
   }
   if (attach(sys, open_system_dir(launch, root, "sys", Stage::sys)) != 0) give_up(launch, Stage::sys, "/sys");
-  if (own) attach_cgroup(sys);
+  if (own) attach_cgroup(sys, attributes);
   return sys;
 }
 
@@ -171,13 +197,12 @@ int create_target(const Launch& launch, int root, const char* target, bool is_fi
     const bool last = end == length;
     std::memcpy(prefix, target, end);
     prefix[end] = '\0';
-    int next = open_in(root, prefix, O_PATH | (last ? 0 : O_DIRECTORY), kInRoot);
+    int next = open_in_root(root, prefix, O_PATH | (last ? 0 : O_DIRECTORY));
     if (next < 0 && errno == ENOENT) {
       const char* name = prefix + start;
       const int made =
           last && is_file ? ::mknodat(parent, name, S_IFREG | 0644, 0) : ::mkdirat(parent, name, 0755);
-      if (made == 0 || errno == EEXIST)
-        next = open_in(root, prefix, O_PATH | (last ? 0 : O_DIRECTORY), kInRoot);
+      if (made == 0 || errno == EEXIST) next = open_in_root(root, prefix, O_PATH | (last ? 0 : O_DIRECTORY));
     }
     if (next < 0) give_up(launch, Stage::mount_target, target);
     ::close(parent);
@@ -197,24 +222,23 @@ int mount_source(const Launch& launch, const LaunchMount& mount, int scratch) {
   return clone_of(whole, launch.string(mount.inner));
 }
 
-void attach_mount(const Launch& launch, const LaunchMount& mount, int root, int scratch) {
+void attach_mount(const Launch& launch, const LaunchMount& mount, int root, int proc, int scratch) {
   const char* target = launch.string(mount.target);
   const int source = mount_source(launch, mount, scratch);
-  if (source < 0 || add_attributes(source, mount.attributes, true) != 0)
-    give_up(launch, Stage::mount, target);
-  int place = open_in(root, target, O_PATH | (mount.on_link != 0 ? O_NOFOLLOW : 0), kInRoot);
+  if (source < 0) give_up(launch, Stage::mount, target);
+  int place = open_in_root(root, target, O_PATH | (mount.on_link != 0 ? O_NOFOLLOW : 0));
   if (place < 0 && errno == ENOENT) place = create_target(launch, root, target, mount.is_file != 0);
   if (place < 0) give_up(launch, Stage::mount_target, target);
-  if (attach(source, place) != 0) give_up(launch, Stage::mount, target);
+  if (attach_with(source, place, mount.attributes, true, proc) != 0) give_up(launch, Stage::mount, target);
   ::close(place);
 }
 
 void make_read_only(const Launch& launch, int proc) {
   for (const char* path : {"bus", "fs", "irq", "sys", "sysrq-trigger"}) {
-    const int target = open_in(proc, path, O_PATH, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+    const int target = open_beneath(proc, path, O_PATH);
     if (target < 0 && errno == ENOENT) continue;
     const int copy = target < 0 ? -1 : clone_of(target, "");
-    if (copy < 0 || add_attributes(copy, kSafe | MOUNT_ATTR_RDONLY) != 0 || attach(copy, target) != 0)
+    if (copy < 0 || attach_with(copy, target, kSafe | MOUNT_ATTR_RDONLY, false, proc) != 0)
       give_up(launch, Stage::read_only_paths, path);
     ::close(target);
     ::close(copy);
@@ -224,7 +248,7 @@ void make_read_only(const Launch& launch, int proc) {
 /// Covers `path`, a file by the host's null device, a directory by an empty one; all share one tmpfs
 /// (SBX-51). False when there is nothing to cover.
 bool mask(const Launch& launch, int fs, const char* path, int empty_dir) {
-  const int target = open_in(fs, path, O_PATH, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+  const int target = open_beneath(fs, path, O_PATH);
   if (target < 0 && (errno == ENOENT || errno == ENOTDIR)) return false;
   struct stat info {};
   if (target < 0 || ::fstat(target, &info) != 0) give_up(launch, Stage::mask_paths, path);
@@ -271,8 +295,10 @@ void enter_root(const Launch& launch) {
   const int old_dev = ::open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (old_dev < 0 || attach(launch.fds[fd_root], old_dev) != 0) give_up(launch, Stage::attach_root, "/");
   const int root = launch.fds[fd_root];
-  if (add_attributes(root, launch.request->root_attributes) != 0) give_up(launch, Stage::attach_root, "/");
   const int proc = attach_proc(launch, root);
+  const unsigned attributes = launch.request->root_attributes;
+  if (set_attributes(root, attributes, false) != 0 && remount(proc, root, attributes) != 0)
+    give_up(launch, Stage::attach_root, "/");
   const int sys = attach_sys(launch, root);
   attach_dev(launch, root);
   // The old /proc was needed up to here: in a user namespace a new one may only be mounted while it is in
@@ -285,7 +311,7 @@ void enter_root(const Launch& launch) {
   }
   const auto* mounts = launch.array<LaunchMount>(launch.request->mounts);
   for (std::uint32_t i = 0; i < launch.request->mounts.count; ++i)
-    attach_mount(launch, mounts[i], root, scratch);
+    attach_mount(launch, mounts[i], root, proc, scratch);
   change_root(launch, root);
 }
 

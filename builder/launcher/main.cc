@@ -33,7 +33,7 @@ struct Child {
 
 Child g_children[kMaxChildren];
 int g_child_count = 0;
-int g_self = -1;
+Alive g_alive;
 
 /// Started by anybody but the builder (an image's interpreter line, SBX-13) there is no control socket.
 bool has_control_socket() {
@@ -100,8 +100,9 @@ pid_t clone_child(const Launch& launch, int& pidfd) {
   args.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
   args.exit_signal = SIGCHLD;
   const long pid = clone3_child(args, request.cgroup_dir == kNone ? -1 : launch.fds[request.cgroup_dir]);
-  if (pid >= 0 || errno != ENOSYS) return static_cast<pid_t>(pid);
-  // Filters of outer sandboxes answer clone3 with ENOSYS on purpose (SBX-22).
+  if (pid >= 0 || (errno != ENOSYS && errno != EPERM)) return static_cast<pid_t>(pid);
+  // Filters of outer sandboxes answer clone3 with ENOSYS on purpose, some with EPERM (SBX-22). Where it is
+  // the clone that is not permitted this says so again.
   const unsigned long flags = (args.flags & 0xffffffffu) | SIGCHLD;
   return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, &pidfd, nullptr, 0));
 }
@@ -138,10 +139,11 @@ void launch_one(Launch& launch) {
     error_number = EAGAIN;
   else {
     pid = clone_child(launch, pidfd);
-    if (pid == 0) run_child(launch, g_self);
+    if (pid == 0) run_child(launch, g_alive);
     if (pid < 0) error_number = errno;
   }
-  send_started(reply, error_number, pidfd);
+  send_started(reply, error_number,
+               pid > 0 ? pidfd : -1);  // a clone that fails may have written a number as well
   if (launch.bytes != nullptr) ::munmap(const_cast<char*>(launch.bytes), launch.size);
   for (int i = 0; i < launch.fd_count; ++i)
     if (i != fd_reply || pid < 0) ::close(launch.fds[i]);
@@ -179,8 +181,13 @@ int main() {
   ::prctl(PR_SET_NAME, "imgbuild-run");
   if (::chdir("/") != 0) return kExitNotLauncher;
   ::umask(0);
-  g_self = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
-  if (g_self < 0) return kExitNotLauncher;
+  g_alive.watch = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
+  if (g_alive.watch <
+      0) {  // a filter that does not know it: a pipe of which we hold the other end tells as much
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) return kExitNotLauncher;
+    g_alive = {ends[0], ends[1]};
+  }
   for (;;) {
     static pollfd waits[kMaxChildren + 1];
     waits[0] = {kControlFd, POLLIN, 0};

@@ -23,12 +23,26 @@ struct Launch {
   }
 };
 
+/// How a child sees that the launcher lives: `watch` gets readable or hung up when it is gone.
+struct Alive {
+  int watch = -1;
+  int held = -1;  ///< the launcher's end, which children must close; -1: none
+};
+
 /// Sets up everything around the command in the new namespaces, then becomes it. Reports why it could not on
-/// LaunchFd::fd_report. `launcher` is a pidfd of the launcher.
-[[noreturn]] void run_child(const Launch& launch, int launcher);
+/// LaunchFd::fd_report.
+[[noreturn]] void run_child(const Launch& launch, const Alive& launcher);
 
 /// Reports the failure of `stage` with the current errno and leaves.
 [[noreturn]] void give_up(const Launch& launch, Stage stage, const char* path);
+
+/// child_paths.cc: openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, and RESOLVE_IN_ROOT. Without that
+/// call paths are walked name by name, and the second follows no links either: what is asked of it is
+/// canonical (FS-3).
+int open_beneath(int dir, const char* path, int flags);
+int open_in_root(int dir, const char* path, int flags);
+/// Of a path in our own root, following links but no magic ones.
+int open_no_magic(const char* path, int flags);
 
 /// child_mounts.cc: makes the new root, with everything attached, the root of this mount namespace.
 void enter_root(const Launch& launch);

@@ -39,6 +39,7 @@ cache::CacheKey run_key(const StepContext& context, const RunOp& op, RunMounts& 
   builder.add("workdir", op.working_dir).add("user", op.user).add("hostname", op.hostname);
   for (const auto& [name, address] : context.request.extra_hosts) builder.add("host", name);
   builder.add("network", op.network).add("security", op.security);
+  if (!context.request.filter_calls) builder.add("seccomp", "unconfined");
   builder.add("shm size", cat(context.request.shm_size_bytes));
   for (const auto& limit : context.request.ulimits)
     builder.add("ulimit", cat(limit.name, "=", limit.soft, ":", limit.hard));
@@ -92,6 +93,7 @@ SandboxSpec make_spec(const StepContext& context, const RunOp& op, const UserIds
   spec.hostname = op.hostname;
   network.apply(spec);
   spec.insecure = op.security == "insecure";
+  spec.filter_calls = context.request.filter_calls;
   spec.shm_size_bytes = context.request.shm_size_bytes;
   spec.ulimits = context.request.ulimits;
   spec.limits = context.request.limits;

@@ -155,6 +155,10 @@ void add_options(CLI::App& command, BuildOptions& o) {
   add_network_options(command, o);
   command.add_option("--allow", o.allow, "Rights the Dockerfile may use: network.host, security.insecure")
       ->allow_extra_args(false);
+  command
+      .add_option("--security-opt", o.security_opts,
+                  "seccomp=unconfined: run commands without the system call filter")
+      ->allow_extra_args(false);
   command.add_option("--ulimit", o.ulimits, "Limit of every RUN: NAME=SOFT[:HARD], such as nofile=1024:2048")
       ->allow_extra_args(false);
   command.add_option("--shm-size", o.shm_size, "Size of /dev/shm in RUN (default 64m)");
