@@ -336,18 +336,35 @@ void ContextWalk::prefetch(const std::string& path, ThreadPool* pool) {
   });
 }
 
-std::optional<std::string> ContextWalk::hiding_rule(const std::string& path) const {
-  if (ignore_.empty() || !is_clean(path)) return std::nullopt;
+Rules ContextWalk::rules_of(const std::string& path) const {
   Rules rules;
   for (std::size_t end = 0; end != std::string::npos && !path.empty();) {
     end = path.find('/', end + 1);
     rules = ignore_.enter(rules, std::string_view(path).substr(0, end));
   }
-  if (!rules.ignored() || rules.rule() < 0) return std::nullopt;
+  return rules;
+}
+
+std::string ContextWalk::rule_text(const Rules& rules) const {
   const parser::IgnorePattern& pattern = ignore_.patterns().at(static_cast<std::size_t>(rules.rule()));
   const std::string file = options_.ignore_name.empty() ? ".dockerignore" : printable(options_.ignore_name);
-  if (pattern.line == 0) return cat("the pattern ", printable(pattern.text));
-  return cat("line ", pattern.line, " of ", file, " (", printable(pattern.text), ")");
+  const std::string text = cat(pattern.negated ? "!" : "", printable(pattern.text));
+  if (pattern.line == 0) return cat("the pattern ", text);
+  return cat("line ", pattern.line, " of ", file, " (", text, ")");
+}
+
+std::optional<std::string> ContextWalk::hiding_rule(const std::string& path) const {
+  if (ignore_.empty() || !is_clean(path)) return std::nullopt;
+  const Rules rules = rules_of(path);
+  if (!rules.ignored() || rules.rule() < 0) return std::nullopt;
+  return rule_text(rules);
+}
+
+std::optional<std::string> ContextWalk::deciding_rule(const std::string& path) const {
+  if (ignore_.empty() || !is_clean(path)) return std::nullopt;
+  const Rules rules = rules_of(path);
+  if (rules.rule() < 0) return std::nullopt;
+  return rule_text(rules);
 }
 
 bool ContextWalk::exists_on_disk(const std::string& path) const {

@@ -60,6 +60,9 @@ class ContextWalk {
   void prefetch(const std::string& path, ThreadPool* pool);
   /// The rule that hides `path`, as "line 4 of .dockerignore (*.log)"; nothing when no rule does.
   std::optional<std::string> hiding_rule(const std::string& path) const;
+  /// The rule that decided about `path` last, hiding or keeping it, in the same form; nothing when none
+  /// matched.
+  std::optional<std::string> deciding_rule(const std::string& path) const;
   /// Whether something is on disk at `path`, ignored or not.
   bool exists_on_disk(const std::string& path) const;
   /// Opens `path` beneath the root without following any link. Throws SystemError.
@@ -83,6 +86,8 @@ class ContextWalk {
   std::optional<ContextEntry> locate(const std::string& path);
   bool holds_kept(const std::string& path, const parser::IgnoreMatcher::State& rules);
   ContextEntry root_entry() const;
+  parser::IgnoreMatcher::State rules_of(const std::string& path) const;
+  std::string rule_text(const parser::IgnoreMatcher::State& rules) const;
 
   RootDir root_;
   parser::IgnoreMatcher ignore_;

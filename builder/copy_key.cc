@@ -81,7 +81,9 @@ class FilesDigest {
   FilesDigest(SourceTree& tree, const ModeChange& change, cache::CacheKeyBuilder* fields)
       : tree_(tree), change_(change), fields_(fields) {}
 
-  void add(const SelectedNode& node, const std::string& path, const std::string& below) {
+  /// `label` is how a miss names the entry.
+  void add(const SelectedNode& node, const std::string& path, const std::string& below,
+           const std::string& label) {
     line_.clear();
     append_sized(line_, below);
     const std::size_t described = line_.size();
@@ -97,7 +99,7 @@ class FilesDigest {
     line_ += '\n';
     hash_.update(line_);
     if (fields_ != nullptr) {
-      fields_->add(cat("file ", printable(below.empty() ? "." : below)),
+      fields_->add(cat("file ", printable(label)),
                    printable(line_.substr(described, line_.size() - described - 1)));
     }
   }
@@ -143,7 +145,9 @@ void add_source(cache::CacheKeyBuilder& key, SourceTree& tree, const SelectedSou
     // The name of a directory does not reach the result: its content does.
     files.add_text(source.wildcard && !source.parents && !is_directory ? match.base_name : "");
     visit_all(match.top, match.path, "", [&](const SelectedNode& node, const auto& path, const auto& below) {
-      files.add(node, path, below);
+      // Of a directory that a wildcard found the name is no part of the key, so it cannot be one of a label.
+      const std::string label = source.wildcard && is_directory ? below : join_path(source.key_name, below);
+      files.add(node, path, below, label.empty() ? "." : label);
     });
   }
   key.add("files", files.finish().str());

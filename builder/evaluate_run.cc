@@ -70,6 +70,7 @@ void InstructionEvaluator::operator()(const parser::RunInstruction& run) {
   for (const auto& name : stage_.args) {
     const std::string* value = stage_.env.find(name);
     args.emplace_back(name, value ? *value : "");
+    op.arguments.push_back(name);
   }
   std::string created_by = history_of_run(args, op.argv);
   add_step(std::move(op), std::move(step_title), std::move(created_by));

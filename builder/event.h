@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <string>
 #include <variant>
+#include <vector>
 
+#include "base/digest.h"
 #include "base/source_text.h"
 
 namespace imgbuild::builder {
@@ -50,10 +52,28 @@ struct Warned {
   std::string url;  ///< documentation of the rule, may be empty
   SourceRange where;
 };
-/// For `--explain`: why a step was not taken from the cache, one reason an event.
+/// A step that could not be taken from the cache, and what an explanation needs. Published for every miss;
+/// making words of it costs reads of the cache, so that is done only when somebody asks (Explained, `imgbuild
+/// why`).
+struct Missed {
+  StepId step;
+  Digest key;  ///< what the step's record lies under when it is done
+  std::vector<std::string>
+      slots;           ///< where records of the same place in the file lie: its own, then neighbours
+  std::string parent;  ///< "line 4: RUN make", what comes before it; empty: its base
+  std::vector<std::string> arguments;  ///< which variables are build arguments
+  std::string note;                    ///< the reason, where it is not one of the inputs
+};
+/// For `--explain`: why a step was not taken from the cache, one event a step.
 struct Explained {
   StepId step;
-  std::string text;
+  std::string
+      cause;  ///< one word for machines: "file", "argument", "environment", "command", "parent", "base"…
+  std::string name;    ///< which file, which argument; may be empty
+  std::string before;  ///< values, where there are any
+  std::string after;
+  std::string text;                 ///< the whole reason in one line
+  std::vector<std::string> others;  ///< what differs besides
 };
 /// For `--debug`: why something was decided.
 struct Noted {
@@ -61,7 +81,7 @@ struct Noted {
 };
 
 using Event =
-    std::variant<StepStarted, StepOutput, StepProgress, StepUsed, StepFinished, Warned, Explained, Noted>;
+    std::variant<StepStarted, StepOutput, StepProgress, StepUsed, StepFinished, Warned, Missed, Explained, Noted>;
 
 /// Receives what a build reports. `on_event` is called from any thread: thread-safe, quick, never throws.
 class EventSink {

@@ -70,6 +70,17 @@ class Execution final : public Origins {
     return std::nullopt;
   }
 
+  std::string describe(const Origin& origin) override {
+    if (const auto* stage = std::get_if<FromStage>(&origin))
+      return cat("stage ", inputs_.plan.stages.at(stage->stage).display_name);
+    if (const auto* image = std::get_if<FromImage>(&origin)) {
+      return cat(inputs_.plan.images.at(image->image).reference, " ",
+                 inputs_.images.at(image->image).descriptor.digest.str());
+    }
+    if (const auto* context = std::get_if<FromContext>(&origin)) return cat("context ", context->name);
+    return "scratch";
+  }
+
  private:
   struct StageState {
     std::optional<Snapshot> snapshot;

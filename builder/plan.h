@@ -45,6 +45,7 @@ struct PlannedMount {
 struct RunOp {
   std::vector<std::string> argv;         ///< shell included for the shell form
   std::vector<std::string> env;          ///< "k=v" in order of assignment: image env, ENV, set ARGs (RUN-2)
+  std::vector<std::string> arguments;    ///< which of `env` are build arguments, by name; for explanations
   std::vector<std::string> unkeyed_env;  ///< proxies: in the environment, never in the key (ARG-8)
   std::string working_dir;               ///< text as stored in the config, absolute
   std::string user;                      ///< text as written, may be empty

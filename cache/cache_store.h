@@ -43,9 +43,4 @@ class CacheStore {
 /// docs/formats/cache-record.md. Throws SystemError when the directory cannot be made.
 std::unique_ptr<CacheStore> open_cache_store(int store_root);
 
-/// What differs between the inputs of two keys, one line a change, in the order of the newer one. Fields are
-/// compared by label; fields that share a label, as a list. Lines are printable text.
-std::vector<std::string> explain_difference(const std::vector<KeyField>& before,
-                                            const std::vector<KeyField>& now);
-
 }  // namespace imgbuild::cache

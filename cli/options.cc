@@ -251,7 +251,10 @@ builder::BuildRequest make_request(const BuildOptions& options, const Environmen
   request.compression = parse_compression(options);
   request.jobs = options.jobs;
   request.use_cache = !options.no_cache;
-  request.explain = options.explain;
+  if (!options.explain.empty() && options.explain != "text" && options.explain != "json") {
+    throw Error(cat("--explain is text or json, not \"", printable(options.explain), "\""), ExitCode::usage);
+  }
+  request.explain = !options.explain.empty();
   request.no_cache_stages = options.no_cache_filter;
   request.timestamp = options.source_date_epoch;
   if (!request.timestamp) {

@@ -29,8 +29,8 @@ struct BuildOptions {
   std::optional<int> compression_level;
   std::optional<std::int64_t> source_date_epoch;
   std::size_t jobs = 0;
-  bool no_cache = false, quiet = false, pull = false, stats = false, debug = false, check = false,
-       explain = false;
+  bool no_cache = false, quiet = false, pull = false, stats = false, debug = false, check = false;
+  std::string explain;  ///< empty, "text" or "json"
 };
 
 /// Turns options into a request: parses names, outputs, platforms, reads secrets. Throws Error (usage) that

@@ -58,8 +58,12 @@ json describe(const builder::Warned& e) {
   return {
       {"event", "warning"}, {"rule", e.rule}, {"text", e.text}, {"url", e.url}, {"where", place(e.where)}};
 }
+json describe(const builder::Missed& e) {
+  return {{"event", "missed"}, {"step", e.step}, {"key", e.key.str()}, {"note", e.note}};
+}
 json describe(const builder::Explained& e) {
-  return {{"event", "explained"}, {"step", e.step}, {"text", e.text}};
+  return {{"event", "explained"}, {"step", e.step},   {"cause", e.cause}, {"name", e.name},
+          {"before", e.before},   {"after", e.after}, {"text", e.text},   {"others", e.others}};
 }
 json describe(const builder::Noted& e) { return {{"event", "note"}, {"text", e.text}}; }
 

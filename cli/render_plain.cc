@@ -80,6 +80,8 @@ std::string PlainRenderer::render(const builder::Warned& event) {
   return render_warning(event.rule, event.text, event.url, event.where, is_terminal_);
 }
 
+std::string PlainRenderer::render(const builder::Missed&) { return {}; }
+
 std::string PlainRenderer::render(const builder::Explained& event) {
   return cat("#", event.step + 1, " not cached: ", printable(event.text), "\n");
 }

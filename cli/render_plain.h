@@ -21,6 +21,7 @@ class PlainRenderer final : public builder::EventSink {
   std::string render(const builder::StepUsed& event);
   std::string render(const builder::StepFinished& event);
   std::string render(const builder::Warned& event);
+  std::string render(const builder::Missed& event);
   std::string render(const builder::Explained& event);
   std::string render(const builder::Noted& event);
 

@@ -136,7 +136,8 @@ std::vector<oci::PendingEntry> plan_parts(const StepContext& context, const Copy
 StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_token stop) {
   const std::vector<CopyPart> parts = split_parts(context, op, stop);
   const cache::CacheKey key = copy_key(context, op, parts, context.before.key);
-  if (const auto record = find_hit(context, key, false)) return outcome_of_hit(context, key, *record);
+  const MissHints hints{.arguments = {}, .entries = [&] { return plan_parts(context, op, parts); }};
+  if (const auto record = find_hit(context, key, false, hints)) return outcome_of_hit(context, key, *record);
   if (stop.stop_requested()) throw Cancelled();
   if (!op.link) return store_layer(context, key, plan_parts(context, op, parts), false);
 
@@ -144,7 +145,8 @@ StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_tok
   // (COPY-71), and the step counts as executed because what is below changed.
   const cache::CacheKey link_key = copy_key(context, op, parts, std::nullopt);
   StepOutcome outcome;
-  if (const auto record = find_hit(context, link_key, true)) {
+  std::string why_not;  // said above, of the step as a whole
+  if (const auto record = find_usable(context, link_key, true, why_not)) {
     outcome = outcome_of_hit(context, key, *record);
     outcome.how = StepFinished::How::ran;
   } else {

@@ -169,7 +169,8 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   Host& host = context.host;
   RunMounts mounts(context, op);
   const cache::CacheKey key = run_key(context, op, mounts);
-  if (const auto record = find_hit(context, key, false)) return outcome_of_hit(context, key, *record);
+  if (const auto record = find_hit(context, key, false, {.arguments = op.arguments, .entries = {}}))
+    return outcome_of_hit(context, key, *record);
   require_sandbox(host);
   if (op.argv.empty()) throw Error("RUN needs a command: arguments are required");
 

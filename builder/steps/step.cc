@@ -1,19 +1,12 @@
 #include "builder/steps/step.h"
 
 #include "base/strings.h"
+#include "builder/explain_miss.h"
 
 namespace imgbuild::builder {
 
 Timestamp step_time(const StepContext& context) {
   return context.epoch ? Timestamp{*context.epoch, 0} : context.host.clock();
-}
-
-std::string step_name(const StepContext& context) {
-  return cat(context.stage.display_name, ": ", context.step.title);
-}
-
-std::string step_slot(const StepContext& context) {
-  return cat(context.stage.display_name, " ", context.step.history);
 }
 
 namespace {
@@ -25,6 +18,39 @@ Digest record_key(const cache::CacheKey& key, const std::optional<std::int64_t>&
   return epoch ? sha256(cat("clamped layer\n", key.digest().str(), "\n", *epoch)) : key.digest();
 }
 
+/// For people, and for finding the record of the same place in the file again (CacheRecord::slot).
+std::string step_name(const StepContext& context) {
+  return cat(context.stage.display_name, ": ", context.step.title);
+}
+
+/// Lines get inserted and removed, so what stood here may have stood a line or two away.
+std::vector<std::string> step_slots(const StepContext& context) {
+  std::vector<std::string> slots;
+  const std::size_t here = context.step.history;
+  for (const std::size_t at : {here, here - 1, here + 1, here - 2, here + 2}) {
+    if (at <= here + 2) slots.push_back(cat(context.stage.display_name, " ", at));  // not below zero
+  }
+  return slots;
+}
+
+/// The step before this one in its stage; null for the first, and for the copy of a context that is a base,
+/// which is none of the stage's steps.
+const PlanStep* step_before(const StepContext& context) {
+  const auto& steps = context.stage.steps;
+  for (std::size_t i = 1; i < steps.size(); ++i) {
+    if (&steps[i] == &context.step) return &steps[i - 1];
+  }
+  return nullptr;
+}
+
+/// The inputs of the key, and what helps to explain a miss.
+std::vector<cache::KeyField> noted_inputs(const StepContext& context, const cache::CacheKey& key) {
+  auto inputs = key.fields();
+  if (step_before(context) == nullptr)
+    inputs.push_back({cat(kNotePrefix, "base"), context.origins.describe(context.stage.base)});
+  return inputs;
+}
+
 bool usable(const StepContext& context, const cache::CacheRecord& record, bool independent) {
   const auto below = context.before.chain ? std::optional(context.before.chain->value) : std::nullopt;
   // The key names the steps below, the chain what they actually made: a step below that ran again and made
@@ -33,31 +59,58 @@ bool usable(const StepContext& context, const cache::CacheRecord& record, bool i
   return context.host.blobs.find_blob(record.layer.blob.digest) == record.layer.blob.size;
 }
 
-/// Compares with the latest record of the same place in the file: that is what the user has in mind.
-void explain_miss(const StepContext& context, const cache::CacheKey& key) {
-  const auto say = [&](std::string text) { context.events.on_event(Explained{context.id, std::move(text)}); };
-  if (!context.use_cache) return say("caching is switched off");
-  if (context.before.forced) return say("a step before it was run again");
-  const auto earlier = context.host.cache.find_by_slot(step_slot(context));
-  if (earlier.empty()) return say("no earlier build of this step is known");
-  const auto differences = cache::explain_difference(earlier.back().inputs, key.fields());
-  if (differences.empty()) return say("the layers below it are others, or its layer is no longer stored");
-  for (const auto& difference : differences) say(difference);
+void publish_miss(const StepContext& context, const cache::CacheKey& key, const MissHints& hints,
+                  std::string note) {
+  Missed missed{.step = context.id,
+                .key = record_key(key, context.epoch),
+                .slots = step_slots(context),
+                .parent = {},
+                .arguments = hints.arguments,
+                .note = std::move(note)};
+  if (const PlanStep* before = step_before(context))
+    missed.parent = cat("line ", before->where.first_line, ": ", before->title);
+  if (context.request.explain) {
+    const auto inputs = noted_inputs(context, key);
+    context.events.on_event(explain_miss({.missed = missed,
+                                          .inputs = inputs,
+                                          .entries = hints.entries,
+                                          .modes_as_found = !context.request.git_modes},
+                                         context.host.cache, context.host.indexes));
+  }
+  context.events.on_event(missed);
 }
 
 }  // namespace
 
-std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key,
-                                           bool independent) {
-  if (context.use_cache && !context.before.forced) {
-    for (const Digest& place : {record_key(key, context.epoch), key.digest()}) {
-      auto record = context.host.cache.find_record(place);
-      if (record && usable(context, *record, independent)) return record;
-      if (!context.epoch) break;
-    }
+std::optional<cache::CacheRecord> find_usable(const StepContext& context, const cache::CacheKey& key,
+                                              bool independent, std::string& why_not) {
+  if (!context.use_cache) {
+    why_not = "caching is switched off";
+    return std::nullopt;
   }
-  if (context.request.explain) explain_miss(context, key);
+  if (context.before.forced) {
+    why_not = "a step before it was run again without the cache";
+    return std::nullopt;
+  }
+  for (const Digest& place : {record_key(key, context.epoch), key.digest()}) {
+    auto record = context.host.cache.find_record(place);
+    if (record && usable(context, *record, independent)) return record;
+    if (record) {
+      why_not = context.host.blobs.find_blob(record->layer.blob.digest)
+                    ? "a step before it ran again and made something else"
+                    : "its layer is no longer in the store";
+    }
+    if (!context.epoch) break;
+  }
   return std::nullopt;
+}
+
+std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key,
+                                           bool independent, const MissHints& hints) {
+  std::string note;
+  auto record = find_usable(context, key, independent, note);
+  if (!record) publish_miss(context, key, hints, std::move(note));
+  return record;
 }
 
 StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key,
@@ -71,9 +124,9 @@ void put_record(const StepContext& context, const cache::CacheKey& key, const St
                             .layer = outcome.after.layers.back(),
                             .parent_chain = std::nullopt,
                             .created = outcome.created,
-                            .inputs = key.fields(),
+                            .inputs = noted_inputs(context, key),
                             .step = step_name(context),
-                            .slot = step_slot(context)};
+                            .slot = step_slots(context).front()};
   if (!independent && context.before.chain) record.parent_chain = context.before.chain->value;
   context.host.cache.put_record(record);
 }

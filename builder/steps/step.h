@@ -20,6 +20,8 @@ class Origins {
   virtual std::shared_ptr<SourceTree> tree(const Origin& origin) = 0;
   /// The snapshot behind a stage, an image or scratch; nothing for contexts, which are no stack of layers.
   virtual std::optional<Snapshot> snapshot(const Origin& origin) = 0;
+  /// `origin` for people: "docker.io/library/alpine:3 sha256:…", "stage build".
+  virtual std::string describe(const Origin& origin) = 0;
 };
 
 /// Everything one step needs to decide and to run. Borrowed for the duration of the step.
@@ -46,14 +48,20 @@ struct StepOutcome {
 /// When this step happens, as images shall record it: the epoch if one is set, else the clock.
 Timestamp step_time(const StepContext& context);
 
-/// For people, and for finding the record of the same place in the file again (CacheRecord::slot).
-std::string step_name(const StepContext& context);
-std::string step_slot(const StepContext& context);
+/// Variables of a RUN that are build arguments, and what a COPY would put into its layer; for explaining
+/// misses.
+struct MissHints {
+  std::vector<std::string> arguments;
+  std::function<std::vector<oci::PendingEntry>()> entries;
+};
 
 /// The record `key` led to, if it can be used on top of `context.before`: same layers below (unless
 /// `independent`, for COPY --link), layer still stored, caching not switched off and nothing below forced.
+/// find_hit() publishes a miss as Missed, and explains it when the request asks for that.
+std::optional<cache::CacheRecord> find_usable(const StepContext& context, const cache::CacheKey& key,
+                                              bool independent, std::string& why_not);
 std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key,
-                                           bool independent);
+                                           bool independent, const MissHints& hints = {});
 StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key,
                            const cache::CacheRecord& record);
 

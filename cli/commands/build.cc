@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
+#include "cli/build_log.h"
 #include "cli/build_report.h"
 #include "cli/checks.h"
 #include "cli/commands/commands.h"
@@ -102,13 +103,18 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
                        context.environment);
   const auto events =
       make_renderer(progress_mode(options), STDERR_FILENO, ::isatty(STDERR_FILENO) == 1, options.debug);
+  BuildLog log(*events, STDERR_FILENO, options.explain == "json", request.git_modes);
   try {
-    const auto result = builder::build(request, session.host(), *events, signals.token());
+    const auto result = builder::build(request, session.host(), log, signals.token());
+    log.save(session.root_fd());
     report(options, request, result);
     return 0;
   } catch (const Cancelled&) {
     std::cerr << "cancelled\n";
     return 128 + signals.signal();  // as shells say it: 130, 143 or 129 (FLT-21)
+  } catch (const Error&) {
+    log.save(session.root_fd());
+    throw;
   }
 }
 
@@ -187,7 +193,9 @@ void add_options(CLI::App& command, BuildOptions& o) {
   command.add_option("--iidfile", o.iid_file, "Write the image ID to this file");
   command.add_option("--metadata-file", o.metadata_file, "Write digests and names as JSON to this file");
   command.add_flag("--stats", o.stats, "Print times, files and bytes of each part");
-  command.add_flag("--explain", o.explain, "Say why each step that runs was not taken from the cache");
+  command.add_flag(
+      "--explain{text}", o.explain,
+      "Say in one line why each step that runs was not taken from the cache; --explain=json for machines");
   command.add_flag("--debug", o.debug, "Print why things were decided");
   command.add_flag("--check", o.check, "Check the Dockerfile, build nothing (--call=check)");
   command

@@ -1,9 +1,10 @@
+#include "cache/key_difference.h"
+
 #include <algorithm>
 #include <map>
 #include <string_view>
 
 #include "base/strings.h"
-#include "cache/cache_store.h"
 
 namespace imgbuild::cache {
 
@@ -48,29 +49,26 @@ void drop_common(Values& before, Values& now) {
   now = std::move(only_now);
 }
 
-void explain_label(const std::string& label, Values before, Values now, std::vector<std::string>& lines) {
+void compare_label(const std::string& label, Values before, Values now, std::vector<KeyChange>& changes) {
+  using Kind = KeyChange::Kind;
   if (before == now) return;
-  const std::string name = printable(label);
   drop_common(before, now);
   if (before.empty() && now.empty()) {
-    lines.push_back(cat(name, ": the same values in another order"));
+    changes.push_back({Kind::reordered, label, {}, {}});
     return;
   }
   const std::size_t pairs = std::min(before.size(), now.size());
-  for (std::size_t i = 0; i < pairs; ++i) {
-    const auto differ = std::mismatch(before[i].begin(), before[i].end(), now[i].begin(), now[i].end());
-    const auto at = static_cast<std::size_t>(differ.first - before[i].begin());
-    lines.push_back(cat(name, ": ", shown(before[i], at), " became ", shown(now[i], at)));
-  }
-  for (std::size_t i = pairs; i < now.size(); ++i) lines.push_back(cat(name, ": new, ", shown(now[i], 0)));
+  for (std::size_t i = 0; i < pairs; ++i)
+    changes.push_back({Kind::changed, label, std::move(before[i]), std::move(now[i])});
+  for (std::size_t i = pairs; i < now.size(); ++i)
+    changes.push_back({Kind::added, label, {}, std::move(now[i])});
   for (std::size_t i = pairs; i < before.size(); ++i)
-    lines.push_back(cat(name, ": gone, was ", shown(before[i], 0)));
+    changes.push_back({Kind::removed, label, std::move(before[i]), {}});
 }
 
 }  // namespace
 
-std::vector<std::string> explain_difference(const std::vector<KeyField>& before,
-                                            const std::vector<KeyField>& now) {
+std::vector<KeyChange> find_changes(const std::vector<KeyField>& before, const std::vector<KeyField>& now) {
   std::vector<std::string> labels;
   std::map<std::string, std::pair<Values, Values>> by_label;
   const auto label_entry = [&](const std::string& label) -> std::pair<Values, Values>& {
@@ -81,13 +79,35 @@ std::vector<std::string> explain_difference(const std::vector<KeyField>& before,
   for (const KeyField& field : now) label_entry(field.label).second.push_back(field.value);
   for (const KeyField& field : before) label_entry(field.label).first.push_back(field.value);
 
-  std::vector<std::string> lines;
+  std::vector<KeyChange> changes;
   for (const std::string& label : labels) {
     auto& [old_values, new_values] = by_label.at(label);
-    explain_label(label, std::move(old_values), std::move(new_values), lines);
+    compare_label(label, std::move(old_values), std::move(new_values), changes);
   }
-  if (lines.empty() && before != now) lines.emplace_back("the same fields in another order");
-  return lines;
+  if (changes.empty() && before != now) changes.push_back({KeyChange::Kind::reordered, {}, {}, {}});
+  return changes;
+}
+
+std::string describe_values(const KeyChange& change) {
+  switch (change.kind) {
+    case KeyChange::Kind::added:
+      return cat("new, ", shown(change.after, 0));
+    case KeyChange::Kind::removed:
+      return cat("gone, was ", shown(change.before, 0));
+    case KeyChange::Kind::reordered:
+      return "the same values in another order";
+    case KeyChange::Kind::changed:
+      break;
+  }
+  const auto differ =
+      std::mismatch(change.before.begin(), change.before.end(), change.after.begin(), change.after.end());
+  const auto at = static_cast<std::size_t>(differ.first - change.before.begin());
+  return cat(shown(change.before, at), " became ", shown(change.after, at));
+}
+
+std::string describe(const KeyChange& change) {
+  if (change.label.empty()) return "the same fields in another order";
+  return cat(printable(change.label), ": ", describe_values(change));
 }
 
 }  // namespace imgbuild::cache
