@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
+#include "base/use_log.h"
 
 namespace imgbuild::builder {
 
@@ -29,7 +30,7 @@ std::string instance_name(const CacheMountRequest& request) {
 
 }  // namespace
 
-CacheMounts::CacheMounts(int store_root) {
+CacheMounts::CacheMounts(int store_root, UseLog* uses) : uses_(uses) {
   ensure_dir_at(store_root, "mounts", 0700);
   ensure_dir_at(store_root, "locks", 0700);
   mounts_ = open_at(store_root, "mounts", O_RDONLY | O_DIRECTORY);
@@ -61,6 +62,7 @@ CacheMountLease CacheMounts::open_instance(const CacheMountRequest& request, con
 
 CacheMountLease CacheMounts::acquire(const CacheMountRequest& request, std::stop_token stop) {
   const std::string name = instance_name(request);
+  if (uses_ != nullptr) uses_->note(Digest::parse(cat("sha256:", name)));
   const auto lock_name = [](const std::string& instance) { return "mount-" + instance; };
   switch (request.sharing) {
     case Sharing::shared: {

@@ -11,6 +11,10 @@
 #include "base/unique_fd.h"
 #include "parser/mount_options.h"
 
+namespace imgbuild {
+class UseLog;
+}
+
 namespace imgbuild::builder {
 
 /// A cache directory handed to one RUN. The lock, if the sharing mode asks for one, lives as long as this.
@@ -34,7 +38,8 @@ struct CacheMountRequest {
 /// the id. Content persists between builds and is never part of a layer. Thread- and process-safe.
 class CacheMounts {
  public:
-  explicit CacheMounts(int store_root);
+  /// `uses` is told which instances are acquired (borrowed).
+  explicit CacheMounts(int store_root, UseLog* uses = nullptr);
   /// Waits when the instance is locked (`locked`), takes a free or a new instance (`private`). Throws
   /// Cancelled.
   CacheMountLease acquire(const CacheMountRequest& request, std::stop_token stop);
@@ -43,6 +48,7 @@ class CacheMounts {
   CacheMountLease open_instance(const CacheMountRequest& request, const std::string& name);
   UniqueFd mounts_;
   UniqueFd locks_;
+  UseLog* uses_;
 };
 
 }  // namespace imgbuild::builder

@@ -75,6 +75,7 @@ std::shared_ptr<const LayerDir> LayerDirStore::find(const oci::ChainId& chain, c
   auto& known = open_[chain.value];
   if (auto dir = known.lock()) return dir;
   auto dir = open_valid(chain, diff_id);
+  if (dir && options_.uses != nullptr) options_.uses->note(chain.value);
   known = dir;
   return dir;
 }

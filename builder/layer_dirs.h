@@ -9,6 +9,7 @@
 #include "base/file_lock.h"
 #include "base/syncer.h"
 #include "base/unique_fd.h"
+#include "base/use_log.h"
 #include "builder/layer_indexes.h"
 #include "builder/snapshotter.h"
 #include "builder/work_area.h"
@@ -33,6 +34,7 @@ class LayerDirStore {
     oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
     bool make_devices = true;
     std::uint64_t epoch = 1;  ///< of the store; a layer of an earlier one may have lost bytes (STO-8)
+    UseLog* uses = nullptr;   ///< is told which layers are opened
     Syncer* syncer =
         nullptr;  ///< puts a layer on the disk before it gets its name; such a layer has no epoch
   };

@@ -120,7 +120,8 @@ class OverlaySnapshot final : public WritableSnapshot {
 }  // namespace
 
 OverlaySnapshotter::OverlaySnapshotter(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
-                                       oci::OverlayFlavour flavour, std::uint64_t epoch, Syncer* syncer)
+                                       oci::OverlayFlavour flavour, std::uint64_t epoch, Syncer* syncer,
+                                       UseLog* uses)
     : flavour_(flavour),
       work_(store_root),
       empty_(make_dir(work_.fd(), "empty")),
@@ -128,6 +129,7 @@ OverlaySnapshotter::OverlaySnapshotter(int store_root, oci::BlobStore& blobs, La
             {.flavour = flavour,
              .make_devices = flavour == oci::OverlayFlavour::trusted,
              .epoch = epoch,
+             .uses = uses,
              .syncer = syncer}) {}
 
 std::unique_ptr<WritableSnapshot> OverlaySnapshotter::prepare(const std::vector<oci::LayerBlob>& layers) {

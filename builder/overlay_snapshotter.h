@@ -14,7 +14,7 @@ class OverlaySnapshotter final : public Snapshotter {
   /// `store_root` is borrowed, as are the others. Throws SystemError.
   OverlaySnapshotter(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
                      oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted, std::uint64_t epoch = 1,
-                     Syncer* syncer = nullptr);
+                     Syncer* syncer = nullptr, UseLog* uses = nullptr);
 
   std::unique_ptr<WritableSnapshot> prepare(const std::vector<oci::LayerBlob>& layers) override;
   std::shared_ptr<LayerDirs> open_layers(const std::vector<oci::LayerBlob>& layers) override;

@@ -35,7 +35,7 @@ oci::Image StoreImageSource::resolve(const oci::Reference& name, const oci::Plat
   try {
     oci::Image pulled = puller_.resolve(name, platform, exact_platform, stop_);
     // Kept under its name, so that the next build finds it without a network.
-    if (!local) images_.tag(name, pulled.descriptor, clock_());
+    if (!local) images_.tag(name, pulled.descriptor, clock_(), true);
     return pulled;
   } catch (RegistryError& error) {
     if (local) return std::move(*local);  // built or loaded here for another platform, and all there is

@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
+#include "base/use_log.h"
 #include "cache/record_codec.h"
 
 namespace imgbuild::cache {
@@ -58,7 +59,7 @@ std::optional<std::string> read_if_readable(int dir, const std::string& path, st
 
 class DiskCacheStore final : public CacheStore {
  public:
-  explicit DiskCacheStore(int store_root) {
+  DiskCacheStore(int store_root, UseLog* uses) : uses_(uses) {
     ensure_dir_at(store_root, "cache", 0700);
     records_ = open_at(store_root, "cache", O_RDONLY | O_DIRECTORY);
     ensure_dir_at(records_.get(), "slots", 0700);
@@ -71,6 +72,7 @@ class DiskCacheStore final : public CacheStore {
     if (!bytes) return std::nullopt;
     auto record = decode_record(*bytes);
     if (record && record->key != key) return std::nullopt;
+    if (record && uses_ != nullptr) uses_->note(key);
     return record;
   }
 
@@ -85,6 +87,7 @@ class DiskCacheStore final : public CacheStore {
       publish(dir.get(), name, encode_record(record));
     }
     if (!record.slot.empty()) add_to_slot(record);
+    if (uses_ != nullptr) uses_->note(record.key);
   }
 
   std::vector<CacheRecord> find_by_slot(const std::string& slot) override {
@@ -141,12 +144,13 @@ class DiskCacheStore final : public CacheStore {
 
   UniqueFd records_;
   UniqueFd slots_;
+  UseLog* uses_;
 };
 
 }  // namespace
 
-std::unique_ptr<CacheStore> open_cache_store(int store_root) {
-  return std::make_unique<DiskCacheStore>(store_root);
+std::unique_ptr<CacheStore> open_cache_store(int store_root, UseLog* uses) {
+  return std::make_unique<DiskCacheStore>(store_root, uses);
 }
 
 }  // namespace imgbuild::cache

@@ -9,6 +9,10 @@
 #include "cache/cache_key.h"
 #include "oci/descriptor.h"
 
+namespace imgbuild {
+class UseLog;
+}
+
 namespace imgbuild::cache {
 
 /// What a key led to. Written last, when everything it names exists.
@@ -38,9 +42,10 @@ class CacheStore {
   }
 };
 
-/// The records below `cache/` of the store directory `store_root` (borrowed only during this call). Thread-
-/// and process-safe. put_record() throws SystemError when the disk does not take it. Format:
-/// docs/formats/cache-record.md. Throws SystemError when the directory cannot be made.
-std::unique_ptr<CacheStore> open_cache_store(int store_root);
+/// `uses` is told which records are found and put (borrowed). The records below `cache/` of the store
+/// directory `store_root` (borrowed only during this call). Thread- and process-safe. put_record() throws
+/// SystemError when the disk does not take it. Format: docs/formats/cache-record.md. Throws SystemError when
+/// the directory cannot be made.
+std::unique_ptr<CacheStore> open_cache_store(int store_root, UseLog* uses = nullptr);
 
 }  // namespace imgbuild::cache

@@ -25,7 +25,7 @@ struct BuildOptions {
   std::vector<std::string> no_cache_filter;
   std::string target, platform, network = "default", progress = "auto", iid_file, metadata_file, hostname;
   LimitOptions limits;
-  std::string compression = "gzip", context_modes = "disk", durability = "fast", call = "build", shm_size;
+  std::string compression = "gzip", context_modes = "disk", durability, store_limit, call = "build", shm_size;
   std::optional<int> compression_level;
   std::optional<std::int64_t> source_date_epoch;
   std::size_t jobs = 0;

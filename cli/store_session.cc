@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/syncer.h"
+#include "base/use_log.h"
 #include "builder/cache_mounts.h"
 #include "builder/linux_sandbox.h"
 #include "builder/overlay_snapshotter.h"
@@ -92,6 +93,8 @@ struct StoreSession::Parts {
   std::stop_source stop;
   Syncer syncer;
   builder::StoreRoot store;
+  builder::StoreGuard guard;
+  UseLog uses;
   ThreadPool pool;
   oci::DiskBlobStore blobs;
   oci::DiskImageStore images;
@@ -114,17 +117,20 @@ struct StoreSession::Parts {
 
   Parts(const Options& options, const Environment& environment)
       : store(builder::open_store_root(options.path, options.stop)),
+        guard(store, options.limits, options.stop),
+        uses(root()),
         pool(options.threads != 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency())),
-        blobs(root(), {.syncer = syncer_of(options), .epoch = store.epoch, .leases = &store.locks}),
-        images(root(), syncer_of(options)),
-        cache(cache::open_cache_store(root())),
+        blobs(root(),
+              {.syncer = syncer_of(options), .epoch = store.epoch, .guard = &guard, .leases = &store.locks}),
+        images(root(), syncer_of(options), &uses),
+        cache(cache::open_cache_store(root(), &uses)),
         memo(cache::open_stat_memo(root())),
         http(http_options(environment)),
         registry(http, {}),
         puller(registry, blobs),
         bases(blobs, images, puller, options.pull, wall_clock_now, stop.get_token()),
         indexes(root(), blobs, [this](const oci::LayerBlob& layer) { bases.fetch({layer}); }),
-        cache_mounts(root()),
+        cache_mounts(root(), &uses),
         work_directory(work_path(options.path)),
         remote(http, *memo, &pool, wall_clock_now, remote_options(root(), work_directory, environment)),
         host{.blobs = blobs,
@@ -159,7 +165,7 @@ struct StoreSession::Parts {
     }
     builder::sweep_stale_steps(root());  // what a killed process left (STO-30)
     snapshots = std::make_unique<builder::OverlaySnapshotter>(root(), blobs, indexes, flavour, store.epoch,
-                                                              host.syncer);
+                                                              host.syncer, &uses);
     sandbox = std::make_unique<builder::LinuxSandbox>(
         builder::LinuxSandbox::Options{.scratch_dir = snapshots->scratch_dir(), .flavour = flavour});
     host.snapshots = snapshots.get();
@@ -170,9 +176,14 @@ struct StoreSession::Parts {
 StoreSession::StoreSession(const Options& options, const Environment& environment)
     : parts_(std::make_unique<Parts>(options, environment)) {}
 
-StoreSession::~StoreSession() = default;
+StoreSession::~StoreSession() { parts_->uses.save(wall_clock_now()); }
 
 builder::Host& StoreSession::host() noexcept { return parts_->host; }
+
+std::optional<std::uint64_t> StoreSession::above_limit() {
+  parts_->uses.save(wall_clock_now());  // so that what this build used is not taken for what nobody uses
+  return parts_->guard.check_limit();
+}
 
 int StoreSession::root_fd() const noexcept { return parts_->root(); }
 

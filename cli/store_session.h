@@ -5,6 +5,7 @@
 #include <string>
 
 #include "builder/host.h"
+#include "builder/store/store_guard.h"
 #include "cli/options.h"
 #include "cli/tier.h"
 
@@ -26,7 +27,8 @@ class StoreSession {
     std::size_t threads = 0;   ///< 0: one a processor
     int stdout_fd = 1;         ///< where outputs to `-` go
     bool durable = false;      ///< --durability=safe
-    std::stop_token stop;      ///< ends waiting for locks of the store
+    builder::StoreLimits limits;
+    std::stop_token stop;  ///< ends waiting for locks of the store
   };
   /// Creates what is missing. Throws Error when the directory belongs to somebody else, is open to others, or
   /// was made by a newer version (STO-1, STO-2).
@@ -37,6 +39,8 @@ class StoreSession {
 
   builder::Host& host() noexcept;
   int root_fd() const noexcept;
+  /// What the store takes, when a build that wrote leaves it above its limit. Called once, at the end.
+  std::optional<std::uint64_t> above_limit();
 
  private:
   struct Parts;

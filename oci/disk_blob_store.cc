@@ -94,6 +94,7 @@ class DiskBlobStore::Writer final : public BlobWriter {
   }
 
   void write(std::string_view bytes) override {
+    if (store_.options_.guard != nullptr) store_.options_.guard->before_write(bytes.size());
     while (!bytes.empty()) {
       const ssize_t put = ::write(fd_.get(), bytes.data(), bytes.size());
       if (put < 0 && errno == EINTR) continue;

@@ -8,6 +8,7 @@
 #include "base/key_locks.h"
 #include "base/syncer.h"
 #include "oci/blob_store.h"
+#include "oci/write_guard.h"
 
 namespace imgbuild::oci {
 
@@ -18,6 +19,8 @@ struct DiskBlobStoreOptions {
   /// Counts the boots of the machine. A blob that was not synced is believed without a look at its bytes only
   /// in the epoch it was published in (STO-8).
   std::uint64_t epoch = 1;
+  /// Asked before bytes are written, to keep limits of the store; none: there are none.
+  WriteGuard* guard = nullptr;
   /// Locks that keep blobs from being removed while somebody uses them; none: nobody removes any.
   KeyLocks* leases = nullptr;
 };

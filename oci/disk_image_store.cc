@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
+#include "base/use_log.h"
 #include "oci/descriptor_json.h"
 
 namespace imgbuild::oci {
@@ -29,7 +30,7 @@ struct DirCloser {
 
 }  // namespace
 
-DiskImageStore::DiskImageStore(int store_root, Syncer* syncer) : syncer_(syncer) {
+DiskImageStore::DiskImageStore(int store_root, Syncer* syncer, UseLog* uses) : syncer_(syncer), uses_(uses) {
   ensure_dir_at(store_root, "tags", 0700);
   tags_ = open_at(store_root, "tags", O_RDONLY | O_DIRECTORY);
 }
@@ -42,7 +43,8 @@ std::optional<TaggedImage> DiskImageStore::read(const std::string& file) const {
     const JsonValue* target = json.find("target");
     if (json.integer_or("version", 0) != 1 || target == nullptr) return std::nullopt;
     return TaggedImage{Reference::parse(json.string_or_empty("name")), read_descriptor(*target),
-                       parse_rfc3339(json.string_or_empty("updated"))};
+                       parse_rfc3339(json.string_or_empty("updated")),
+                       json.string_or_empty("origin") == "pulled"};
   } catch (const Error&) {
     return std::nullopt;  // garbage is a name that is not there (FLT-16)
   }
@@ -51,17 +53,22 @@ std::optional<TaggedImage> DiskImageStore::read(const std::string& file) const {
 std::optional<TaggedImage> DiskImageStore::find(const Reference& name) const {
   auto found = read(file_name(name));
   if (found && found->name != name) return std::nullopt;
+  if (found && uses_ != nullptr) uses_->note(sha256(name.str()));
   return found;
 }
 
-void DiskImageStore::tag(const Reference& name, const Descriptor& target, const Timestamp& now) {
+void DiskImageStore::tag(const Reference& name, const Descriptor& target, const Timestamp& now, bool pulled) {
   // A build that changed nothing writes nothing.
-  if (const auto known = find(name); known && known->target == target) return;
+  const auto known = find(name);
+  if (known && !known->pulled) pulled = false;
+  if (known && known->target == target && known->pulled == pulled) return;
   JsonWriter json(false);
   json.begin_object();
   json.key("version").number(1).key("name").string(name.str()).key("target");
   write_descriptor(json, target);
-  json.key("updated").string(format_rfc3339(now)).end_object();
+  json.key("updated").string(format_rfc3339(now));
+  if (pulled) json.key("origin").string("pulled");
+  json.end_object();
   const std::string temporary = "." + random_name();
   {
     const UniqueFd file = open_at(tags_.get(), temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);

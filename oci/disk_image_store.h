@@ -4,16 +4,21 @@
 #include "base/unique_fd.h"
 #include "oci/image_store.h"
 
+namespace imgbuild {
+class UseLog;
+}
+
 namespace imgbuild::oci {
 
 /// Names as small JSON files `tags/<SHA-256 of the reference>` below a store directory
 /// (docs/formats/store.md).
 class DiskImageStore final : public ImageStore {
  public:
-  /// With a `syncer` names are on the disk when they are given (STO-6).
-  explicit DiskImageStore(int store_root, Syncer* syncer = nullptr);
+  /// `uses` is told which names are found. With a `syncer` names are on the disk when they are given (STO-6).
+  explicit DiskImageStore(int store_root, Syncer* syncer = nullptr, UseLog* uses = nullptr);
   std::optional<TaggedImage> find(const Reference& name) const override;
-  void tag(const Reference& name, const Descriptor& target, const Timestamp& now) override;
+  void tag(const Reference& name, const Descriptor& target, const Timestamp& now,
+           bool pulled = false) override;
   bool untag(const Reference& name) override;
   std::vector<TaggedImage> list() const override;
 
@@ -21,6 +26,7 @@ class DiskImageStore final : public ImageStore {
   std::optional<TaggedImage> read(const std::string& file) const;
   UniqueFd tags_;
   Syncer* syncer_;
+  UseLog* uses_;
 };
 
 }  // namespace imgbuild::oci

@@ -14,6 +14,7 @@ struct TaggedImage {
   Reference name;
   Descriptor target;  ///< manifest or index
   Timestamp updated;
+  bool pulled = false;  ///< nobody gave this name: the image was pulled as a base
 };
 
 /// The names of the local store: reference -> manifest or index. Every change is one rename (STO-6). Readers
@@ -23,8 +24,10 @@ class ImageStore {
  public:
   virtual ~ImageStore() = default;
   virtual std::optional<TaggedImage> find(const Reference& name) const = 0;
-  /// Content, and `updated` as it was, when the name means `target` already.
-  virtual void tag(const Reference& name, const Descriptor& target, const Timestamp& now) = 0;
+  /// A name somebody gave never becomes a `pulled` one, which may be removed to make room. Content, and
+  /// `updated` as it was, when the name means `target` already.
+  virtual void tag(const Reference& name, const Descriptor& target, const Timestamp& now,
+                   bool pulled = false) = 0;
   virtual bool untag(const Reference& name) = 0;
   virtual std::vector<TaggedImage> list() const = 0;  ///< sorted by name
 };

@@ -23,8 +23,6 @@ namespace {
 
 constexpr unsigned kVersion = 2;
 constexpr std::string_view kMagic = "imgbuild-store ";
-constexpr std::uint64_t kStoreLock = KeyLocks::kKeys;       ///< shared by every user of the store
-constexpr std::uint64_t kFormatLock = KeyLocks::kKeys + 1;  ///< exclusive while `format` changes
 const std::string kLockFile = "store";
 
 struct Format {

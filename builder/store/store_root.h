@@ -9,6 +9,11 @@
 
 namespace imgbuild::builder {
 
+// Keys of `locks/store` that are no blob's (docs/formats/store.md).
+inline constexpr std::uint64_t kStoreLock = KeyLocks::kKeys;       ///< shared by every user of the store
+inline constexpr std::uint64_t kFormatLock = KeyLocks::kKeys + 1;  ///< exclusive while `format` changes
+inline constexpr std::uint64_t kPruneLock = KeyLocks::kKeys + 2;   ///< exclusive: who removes things
+
 /// The directory of a store, open, with what its `format` file says (docs/formats/store.md).
 struct StoreRoot {
   UniqueFd dir;

@@ -14,6 +14,7 @@
 #include "cli/build_report.h"
 #include "cli/checks.h"
 #include "cli/commands/commands.h"
+#include "cli/config.h"
 #include "cli/options.h"
 #include "cli/renderers.h"
 #include "cli/signals.h"
@@ -76,11 +77,30 @@ void report(const BuildOptions& options, const builder::BuildRequest& request,
   if (options.stats) std::cerr << stats_text(result.stats);
 }
 
-bool is_durable(const BuildOptions& options) {
-  if (options.durability == "safe") return true;
-  if (options.durability == "fast") return false;
-  throw Error(cat("--durability is fast or safe, not \"", printable(options.durability), "\""),
-              ExitCode::usage);
+bool is_durable(const BuildOptions& options, const Config& config) {
+  const std::string durability =
+      options.durability.empty() ? config.durability.value_or("fast") : options.durability;
+  if (durability == "safe") return true;
+  if (durability == "fast") return false;
+  throw Error(cat("--durability is fast or safe, not \"", printable(durability), "\""), ExitCode::usage);
+}
+
+builder::StoreLimits store_limits(const BuildOptions& options, const Config& config) {
+  builder::StoreLimits limits{config.store_limit_bytes, config.min_free_bytes};
+  if (!options.store_limit.empty()) limits.store_bytes = parse_size(options.store_limit, "--store-limit");
+  return limits;
+}
+
+/// The limit is for what can be removed; what has a name or is in use stays, and somebody should know.
+void warn_above_limit(StoreSession& session, const builder::StoreLimits& limits, builder::EventSink& events) {
+  const auto takes = session.above_limit();
+  if (!takes) return;
+  events.on_event(
+      builder::Warned{{},
+                      cat("the store takes ", human_size(*takes), ", above its limit of ",
+                          human_size(*limits.store_bytes), ": what is left has a name or is in use"),
+                      {},
+                      {}});
 }
 
 int run_build(const CommandContext& context, const BuildOptions& options) {
@@ -92,13 +112,16 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
   const StandardInput input(options, context.environment);
   builder::BuildRequest request = make_request(options, context.environment);
   request.stdin_content = input.path();
+  const Config config = load_config(context.environment, tier.real_uid == 0);
+  const builder::StoreLimits limits = store_limits(options, config);
   StoreSession session({.path = store_path(context.root, context.environment, tier.real_uid == 0),
                         .tier = tier,
                         .with_sandbox = true,
                         .pull = options.pull,
                         .threads = 0,
                         .stdout_fd = STDOUT_FILENO,
-                        .durable = is_durable(options),
+                        .durable = is_durable(options, config),
+                        .limits = limits,
                         .stop = signals.token()},
                        context.environment);
   const auto events =
@@ -107,6 +130,7 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
   try {
     const auto result = builder::build(request, session.host(), log, signals.token());
     log.save(session.root_fd());
+    warn_above_limit(session, limits, *events);
     report(options, request, result);
     return 0;
   } catch (const Cancelled&) {
@@ -181,10 +205,11 @@ void add_options(CLI::App& command, BuildOptions& o) {
   command.add_option("--compression-level", o.compression_level, "gzip 0-9, zstd 0-22");
   command.add_option("--context-modes", o.context_modes, "disk: modes as they are; git: 0644 and 0755")
       ->capture_default_str();
-  command
-      .add_option("--durability", o.durability,
-                  "fast: nothing is synced; safe: what the build made is on the disk when it ends")
-      ->capture_default_str();
+  command.add_option(
+      "--durability", o.durability,
+      "fast: nothing is synced (default); safe: what the build made is on the disk when it ends");
+  command.add_option("--store-limit", o.store_limit,
+                     "Most the store may take, such as 20g; what was not used for longest goes");
   command.add_option("--source-date-epoch", o.source_date_epoch,
                      "Seconds since 1970 for all times in the image");
   command.add_option("-j,--jobs", o.jobs, "Steps at once (default: by processors)");

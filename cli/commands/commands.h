@@ -32,6 +32,10 @@ std::string add_inspect_command(CLI::App& app, CommandContext& context, std::fun
 std::string add_context_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
 std::string add_diff_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
 std::string add_why_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
+std::string add_du_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
+std::string add_prune_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
+std::string add_rmi_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
+std::string add_fsck_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
 std::string add_debug_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
 
 }  // namespace imgbuild::cli

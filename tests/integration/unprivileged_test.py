@@ -1,4 +1,5 @@
 """The same as an ordinary user with subordinate ids: the program runs in a user namespace of its own."""
+import json
 import os
 import pathlib
 import pwd
@@ -109,6 +110,22 @@ def a_user_learns_how_to_get_limits_and_has_timeouts_without(w):
     result = w.build(context, "--timeout", "1s", ok=False)
     equal(result.code, 4, "exit code")
     contains(result.err, "stopped after 1s")
+
+
+@test
+def a_user_counts_checks_and_prunes_a_store_with_files_of_subordinate_ids(w):
+    account = ordinary_user(w)
+    w.store = w.path / "user-store"
+    w.busybox()
+    context = w.folder("context", {"Dockerfile": "FROM busybox\nRUN mkdir -m 700 /d && echo x > /d/f && chown -R 7:8 /d\nRUN ls /d\n"})
+    os.chown(context, account.pw_uid, account.pw_gid)
+    w.run("build", "-t", "app", context)
+    told = json.loads(w.run("du", "--format=json").out)
+    equal(told["size"], int(command("du", "-s", "-B1", w.store).stdout.split()[0]), "bytes of the store")
+    equal(json.loads(w.run("fsck", "--deep", "--format=json").out)["problems"], [], "problems")
+    w.run("rmi", "app")
+    w.run("prune", "--all")
+    equal(list((w.store / "layers").iterdir()), [], "extracted layers left")
 
 
 if __name__ == "__main__":
