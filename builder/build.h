@@ -56,6 +56,9 @@ struct BuildRequest {
   bool allow_network_host = true;
   bool allow_insecure = false;
   bool filter_calls = true;  ///< false: --security-opt seccomp=unconfined; then part of every RUN's key
+  std::vector<std::string> allowed_devices;  ///< --allow device=NAME; "*": all (RUN-23)
+  std::vector<std::string> cdi_spec_dirs = {"/etc/cdi", "/var/run/cdi"};  ///< where devices are described
+  bool cache_mounts_of_user = false;  ///< --cache-mount-owner=user (docs/adr/0004-owner-of-cache-mounts.md)
   std::vector<std::pair<std::string, std::string>> extra_hosts;  ///< name, address or "host-gateway"
   std::string hostname;
   std::uint64_t shm_size_bytes = 64ull << 20;

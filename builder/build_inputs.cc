@@ -100,6 +100,7 @@ EvaluateOptions evaluate_options(const BuildRequest& request, const BuildInputs&
   for (const auto& context : request.named_contexts) options.named_contexts.push_back(context.name);
   options.allow_network_host = request.allow_network_host;
   options.allow_insecure = request.allow_insecure;
+  options.allowed_devices = request.allowed_devices;
   options.ignore = &inputs.ignore;
   options.ignore_name = inputs.ignore_name;
   options.context_time = inputs.context_time;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/timestamp.h"
 #include "builder/content_provider.h"
 #include "builder/source_tree.h"
@@ -38,6 +39,18 @@ struct CopyRequest {
   int spool_directory = -1;
 };
 
+/// A source that is not there.
+class SourceError : public Error {
+ public:
+  using Error::Error;
+  /// As the instruction writes it, after expansion.
+  const std::string& source() const noexcept { return source_; }
+  void set_source(std::string text) { source_ = std::move(text); }
+
+ private:
+  std::string source_;
+};
+
 /// What the sources selected: every entry, before anything is written. Made once, used for the key and the
 /// copy.
 class CopySelection {
@@ -51,7 +64,7 @@ class CopySelection {
 };
 
 /// Finds what `request` copies from `tree`: wildcards, links, excludes, --parents, archives (COPY-1…11,
-/// 80…95). Throws Error for sources that do not exist (naming the ignore rule when there is one).
+/// 80…95). Throws SourceError for sources that do not exist (naming the ignore rule when there is one).
 std::unique_ptr<CopySelection> select_sources(const CopyRequest& request, SourceTree& tree);
 
 /// The entries of the layer this copy makes on `target` (COPY-20…72, ADD-1…8): ordered, parents included.

@@ -143,8 +143,9 @@ class Selector {
   /// A pattern without wildcards must name something; links on the way are not followed (COPY-84, 85).
   void need_literal(const std::string& root, const std::string& pattern) {
     if (pattern.empty()) {
-      throw Error("\"/\": not found")
-          .with_note("--parents needs a name below the source's root, such as \"./*\"");
+      SourceError error("\"/\": not found");
+      error.add_note("--parents needs a name below the source's root, such as \"./*\"");
+      throw error;
     }
     const std::string path = join_path(root, pattern);
     for (auto slash = path.find('/', root.empty() ? 0 : root.size() + 1); slash != std::string::npos;
@@ -171,7 +172,7 @@ std::uint64_t bytes_of(const SelectedNode& node) {
 std::string clean_source(const std::string& text) { return parser::clean_path("/" + text).substr(1); }
 
 void throw_not_found(SourceTree& tree, const std::string& path) {
-  Error error(cat("\"/", printable(path), "\": not found"));
+  SourceError error(cat("\"/", printable(path), "\": not found"));
   if (auto why = tree.explain_absence(path)) error.add_note(cat("it exists, but is left out by ", *why));
   throw error;
 }
@@ -194,7 +195,14 @@ std::unique_ptr<CopySelection> select_sources(const CopyRequest& request, Source
           .with_note("the name of a here-document becomes a file name; it cannot have a slash in it");
     }
   }
-  for (const auto& text : request.sources) sources.push_back(selector.select(text));
+  for (const auto& text : request.sources) {
+    try {
+      sources.push_back(selector.select(text));
+    } catch (SourceError& error) {
+      error.set_source(text);
+      throw;
+    }
+  }
   return std::make_unique<Selection>(request, tree, std::move(sources));
 }
 

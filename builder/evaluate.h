@@ -28,6 +28,7 @@ struct EvaluateOptions {
   std::vector<std::string> named_contexts;           ///< names given with --build-context
   bool allow_network_host = true;
   bool allow_insecure = false;
+  std::vector<std::string> allowed_devices;       ///< CDI names as RUN --device writes them; "*": all
   bool check_all_stages = false;                  ///< LNT-20: evaluate unreachable stages too
   const parser::IgnoreMatcher* ignore = nullptr;  ///< of the main context, for CopyIgnoredFile
   std::string ignore_name;                        ///< ".dockerignore", for texts

@@ -8,6 +8,7 @@
 #include "parser/file_mode.h"
 #include "parser/git_reference.h"
 #include "parser/paths.h"
+#include "parser/word_error.h"
 
 namespace imgbuild::builder {
 
@@ -20,6 +21,16 @@ std::optional<parser::GitReference> find_git(std::string_view text) {
   auto git = parser::parse_git_reference(text);
   if (git && git->context_only) git.reset();
   return git;
+}
+
+/// COPY-60, COPY-62; `written` is what stands in the file.
+void check_chmod(const std::string& chmod, const std::string& written) {
+  if (chmod.empty()) return;
+  try {
+    static_cast<void>(parser::FileModeChange::parse(chmod));
+  } catch (const SyntaxError& error) {
+    throw parser::WordError(error, cat("--chmod=", written));
+  }
 }
 
 bool is_hex(std::string_view text) {
@@ -71,7 +82,7 @@ void InstructionEvaluator::operator()(const parser::CopyInstruction& copy) {
   op.destination = destination_of(destination);
   op.chown = expand(copy.chown);
   op.chmod = expand(copy.chmod);
-  if (!op.chmod.empty()) static_cast<void>(parser::FileModeChange::parse(op.chmod));
+  check_chmod(op.chmod, copy.chmod);
   op.link = copy.link && op.chmod.empty();  // COPY-72
   op.parents = copy.parents;
   op.excludes = copy.excludes;
@@ -114,8 +125,10 @@ std::string InstructionEvaluator::destination_of(const std::string& expanded) co
 void InstructionEvaluator::check_sources(const CopyOp& op) const {
   if (!op.is_add) {
     for (const auto& source : op.sources) {
-      if (find_git(source)) throw SyntaxError(cat("source can't be a git ref for COPY: ", printable(source)));
-      if (is_url(source)) throw SyntaxError(cat("source can't be a URL for COPY: ", printable(source)));
+      if (find_git(source))
+        throw parser::WordError(cat("source can't be a git ref for COPY: ", printable(source)), source);
+      if (is_url(source))
+        throw parser::WordError(cat("source can't be a URL for COPY: ", printable(source)), source);
     }
     return;
   }

@@ -7,6 +7,8 @@
 #include "builder/history.h"
 #include "builder/titles.h"
 #include "parser/paths.h"
+#include "parser/place_of.h"
+#include "parser/word_error.h"
 
 namespace imgbuild::builder {
 
@@ -23,6 +25,9 @@ InstructionEvaluator::InstructionEvaluator(Evaluation& evaluation, std::size_t n
 void InstructionEvaluator::apply() {
   try {
     std::visit(*this, instruction_.body);
+  } catch (parser::WordError& error) {
+    error.locate(parser::place_of(error.word(), instruction_.where));
+    throw;
   } catch (Error& error) {
     error.locate(instruction_.where);
     throw;

@@ -69,6 +69,7 @@ class InstructionEvaluator {
   void plan_ssh(PlannedMount& mount, std::size_t& count);
   void plan_cache(PlannedMount& mount);
   std::string network_of(const parser::RunInstruction& run) const;
+  void check_devices(const parser::RunInstruction& run) const;
   std::string security_of(const parser::RunInstruction& run) const;
   std::string hostname() const;
 

@@ -7,6 +7,7 @@
 #include "builder/ports.h"
 #include "builder/signals.h"
 #include "parser/paths.h"
+#include "parser/word_error.h"
 
 namespace imgbuild::builder {
 
@@ -22,6 +23,14 @@ void set_entry(std::vector<std::string>& entries, const std::string& key, const 
     entries.push_back(cat(key, "=", value));
   } else {
     *known = cat(key, "=", value);
+  }
+}
+
+std::vector<std::string> exposed_ports(std::string_view port, const std::string& written) {
+  try {
+    return parse_exposed_ports(port);
+  } catch (const SyntaxError& error) {
+    throw parser::WordError(error, written);
   }
 }
 
@@ -87,7 +96,7 @@ void InstructionEvaluator::operator()(const parser::ExposeInstruction& expose) {
                 "'"),
             instruction_);
       }
-      const auto ports = parse_exposed_ports(port);
+      const auto ports = exposed_ports(port, argument);
       if (to_lower(protocol_of(port)) != protocol_of(port)) {
         evaluation_.linter().report(
             "ExposeProtoCasing",
@@ -113,7 +122,7 @@ void InstructionEvaluator::operator()(const parser::VolumeInstruction& volume) {
 void InstructionEvaluator::operator()(const parser::StopSignalInstruction& signal) {
   const std::string text = expand(signal.signal);
   if (!is_signal(text)) {
-    SyntaxError error(cat("invalid signal: ", printable(text)));
+    parser::WordError error(cat("invalid signal: ", printable(text)), signal.signal);
     error.add_note("write a Linux signal name such as SIGTERM, or a number from 1");
     throw error;
   }

@@ -4,6 +4,8 @@
 #include "base/strings.h"
 #include "builder/evaluation.h"
 #include "oci/reference.h"
+#include "parser/place_of.h"
+#include "parser/word_error.h"
 
 namespace imgbuild::builder {
 
@@ -71,8 +73,9 @@ ResolvedBase Evaluation::resolve_image(const std::string& name, const oci::Platf
   try {
     static_cast<void>(oci::Reference::parse(name));
   } catch (const Error& error) {
-    SyntaxError wrong(cat("failed to parse stage name \"", printable(name),
-                          "\": invalid reference format: ", error.message()));
+    parser::WordError wrong(cat("failed to parse stage name \"", printable(name),
+                                "\": invalid reference format: ", error.message()),
+                            name);
     suggest(wrong);
     throw wrong;
   }
@@ -92,7 +95,7 @@ void Evaluation::take_image(StageState& state, std::size_t number) {
   try {
     base = resolve_base(number, platform);
   } catch (Error& error) {
-    error.locate(file_.stages[number].from.where);
+    error.locate(parser::place_of(file_.stages[number].from_body().base, file_.stages[number].from.where));
     throw;
   }
   planned.base = base.origin;

@@ -5,6 +5,7 @@
 #include "builder/evaluate_instruction.h"
 #include "builder/history.h"
 #include "builder/titles.h"
+#include "parser/device_options.h"
 #include "parser/heredoc.h"
 #include "parser/key_values.h"
 #include "parser/paths.h"
@@ -49,11 +50,8 @@ void InstructionEvaluator::operator()(const parser::RunInstruction& run) {
   std::string step_title = title();
   op.argv = command_of(run, op, step_title);
   if (op.argv.empty()) throw SyntaxError("RUN needs a command: arguments are required");
-  if (!run.devices.empty()) {
-    UnsupportedError error("RUN --device asks for a device, and the device feature is not supported");
-    error.add_note("remove --device, or run this step with a builder that hands out devices");
-    throw error;
-  }
+  check_devices(run);
+  op.devices = run.devices;
   for (const auto& [name, value] : stage_.env.variables()) {
     if (!is_hidden_from_run(name)) op.env.push_back(cat(name, "=", value));
   }
@@ -120,6 +118,20 @@ std::string InstructionEvaluator::network_of(const parser::RunInstruction& run) 
     throw error;
   }
   return network;
+}
+
+/// RUN-23: nothing of the host is handed to a build that the caller did not allow.
+void InstructionEvaluator::check_devices(const parser::RunInstruction& run) const {
+  const auto& allowed = evaluation_.options().allowed_devices;
+  for (const auto& text : run.devices) {
+    const std::string name = parser::parse_device(text).name;
+    const bool named = std::find(allowed.begin(), allowed.end(), name) != allowed.end();
+    if (named || std::find(allowed.begin(), allowed.end(), "*") != allowed.end()) continue;
+    UnsupportedError error(
+        cat("device ", printable(name), " is not allowed: the device feature is off unless it is asked for"));
+    error.add_note(cat("remove --device, or allow it with --allow device=", printable(name)));
+    throw error;
+  }
 }
 
 /// RUN-22.

@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "oci/reference.h"
+#include "parser/place_of.h"
+#include "parser/word_error.h"
 
 namespace imgbuild::builder {
 
@@ -31,6 +33,9 @@ class FromLines {
     try {
       expand_base(stage, head);
       if (stage.from_body().platform) expand_platform(stage, head);
+    } catch (parser::WordError& error) {
+      error.locate(parser::place_of(error.word(), stage.from.where));
+      throw;
     } catch (Error& error) {
       error.locate(stage.from.where);
       throw;
@@ -45,7 +50,7 @@ class FromLines {
     report_undeclared(expansion.unset, stage);
     check_default(written, stage);
     if (expansion.text.empty()) {
-      SyntaxError error(cat("base name (", printable(written), ") should not be blank"));
+      parser::WordError error(cat("base name (", printable(written), ") should not be blank"), written);
       suggest(error, expansion.unset);
       throw error;
     }
@@ -59,14 +64,14 @@ class FromLines {
     report_undeclared(expansion.unset, stage);
     head.uses.insert(found.begin(), found.end());
     if (expansion.text.empty()) {
-      SyntaxError error(cat("empty platform value from expression ", printable(written)));
+      parser::WordError error(cat("empty platform value from expression ", printable(written)), written);
       suggest(error, expansion.unset);
       throw error;
     }
     try {
       head.platform = oci::Platform::parse(expansion.text);
     } catch (const Error& error) {
-      SyntaxError located(error.message());
+      parser::WordError located(error.message(), written);
       for (const auto& note : error.notes()) located.add_note(note);
       throw located;
     }
@@ -148,8 +153,8 @@ GlobalScope::GlobalScope(const parser::Dockerfile& file, const Environment& auto
       } else if (definition.value) {
         try {
           arg.value = parser::expand_word(*definition.value, noting(*this, arg.uses), file.escape).text;
-        } catch (Error& error) {
-          error.locate(instruction.where);
+        } catch (parser::WordError& error) {
+          error.locate(parser::place_of(error.word(), instruction.where));
           throw;
         }
       }

@@ -41,6 +41,22 @@ const std::vector<std::string> kFixedSettings = {
     "http.followRedirects=initial",
 };
 
+/// ssh without the user's configuration and keys: the agent alone signs, and host keys must be known.
+std::string ssh_command(const GitProgram& program) {
+  std::string command =
+      "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o UpdateHostKeys=no -o "
+      "IdentityFile=none "
+      "-o ForwardAgent=no -o ClearAllForwardings=yes -o PermitLocalCommand=no -o ProxyCommand=none";
+  if (program.known_hosts.empty()) return command;
+  const auto special = program.known_hosts.find_first_of("\"'\\%$`\n\r");
+  if (special != std::string::npos || !program.known_hosts.starts_with('/'))
+    throw Error(cat("the file of known hosts ", printable(program.known_hosts),
+                    " needs an absolute path without quotes, % and $"),
+                ExitCode::usage);
+  return cat(command, " -o 'UserKnownHostsFile=\"", program.known_hosts,
+             "\"' -o GlobalKnownHostsFile=/dev/null");
+}
+
 std::vector<std::string> make_environment(const GitProgram& program, const std::string& home,
                                           const std::vector<GitSetting>& settings) {
   std::vector<std::string> all = {cat("PATH=", program.search_path),
@@ -53,7 +69,7 @@ std::vector<std::string> make_environment(const GitProgram& program, const std::
                                   "GIT_ASKPASS=true",
                                   "GIT_OPTIONAL_LOCKS=0",
                                   "GIT_LFS_SKIP_SMUDGE=1",
-                                  "GIT_SSH_COMMAND=ssh -o BatchMode=yes -F /dev/null"};
+                                  cat("GIT_SSH_COMMAND=", ssh_command(program))};
   if (!program.http_proxy.empty()) all.push_back(cat("http_proxy=", program.http_proxy));
   if (!program.https_proxy.empty()) all.push_back(cat("https_proxy=", program.https_proxy));
   if (!program.no_proxy.empty()) all.push_back(cat("no_proxy=", program.no_proxy));

@@ -14,6 +14,9 @@ struct GitProgram {
   std::string http_proxy, https_proxy, no_proxy;
   std::string ca_file;
   std::string ssh_socket;  ///< agent for ssh remotes; empty: none
+  /// Absolute path of the only file host keys of ssh remotes are looked up in; empty: ssh's own files, the
+  /// user's and the system's. An unknown or changed host key always ends the fetch (SEC-22).
+  std::string known_hosts;
 };
 
 struct GitOutcome {

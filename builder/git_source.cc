@@ -84,12 +84,11 @@ class Fetch {
     resolve();
     check_commit();
     must({"checkout", "-q", "--force", "--detach", commit_}, cat("checking out ", commit_));
+    // Submodules may have addresses relative to where this repository came from.
+    must({"remote", "add", "--", "origin", remote_.url}, "naming the remote");
     if (reference_.submodules.value_or(true)) update_submodules(repository_, "", 1);
     const std::string time = must({"show", "-s", "--format=%ct", commit_, "--"}, "reading the commit");
-    if (!keep_git_dir())
-      remove_git_dirs();
-    else
-      must({"remote", "add", "--", "origin", remote_.url}, "naming the remote");
+    if (!keep_git_dir()) remove_git_dirs();
     UniqueFd tree = open_tree();
     return {std::move(directory_), std::move(tree), commit_,
             static_cast<std::int64_t>(parse_decimal(trim(time)).value_or(0))};
@@ -127,7 +126,14 @@ class Fetch {
   }
 
   static Error failure(const std::string& doing, const GitOutcome& outcome) {
-    return Error(cat(doing, ": git stderr: ", printable(trim(outcome.errors))), ExitCode::network);
+    Error error(cat(doing, ": git stderr: ", printable(trim(outcome.errors))), ExitCode::network);
+    if (outcome.errors.find("Host key verification failed") != std::string::npos)
+      error.add_note(
+          "the server's host key is not known: add it to ~/.ssh/known_hosts, or name a file with "
+          "IMGBUILD_SSH_KNOWN_HOSTS");
+    if (outcome.errors.find("Permission denied (publickey") != std::string::npos)
+      error.add_note("keys come from an ssh agent only: forward one with --ssh default");
+    return error;
   }
 
   /// Fills commit_ and object_ from what the remote has.

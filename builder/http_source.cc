@@ -62,27 +62,47 @@ class ChecksumCheck {
   std::unique_ptr<EVP_MD_CTX, FreeContext> context_;
 };
 
-/// Sets bytes aside and takes their digests.
-class SpoolSink final : public Sink {
+/// Takes the digests of a body and sets it aside: as a blob where bodies are kept, else in a spool.
+class BodySink final : public Sink {
  public:
-  SpoolSink(int directory, const std::string& checksum) : spool_(directory), check_(checksum) {}
+  explicit BodySink(const HttpFetchOptions& options) : bodies_(options.bodies), check_(options.checksum) {
+    if (bodies_ != nullptr)
+      blob_ = bodies_->create();
+    else
+      spool_.emplace(options.spool_directory);
+  }
   void write(std::string_view bytes) override {
     hash_.update(bytes);
     check_.update(bytes);
-    spool_.write(spool_.reserve(bytes.size()), bytes);
+    if (blob_)
+      blob_->write(bytes);
+    else
+      spool_->write(spool_->reserve(bytes.size()), bytes);
     size_ += bytes.size();
   }
+  /// Throws IntegrityError when the checksum is another; then nobody sees the bytes.
   Digest verified_digest() {
     check_.finish();
-    return hash_.finish();
+    const Digest digest = hash_.finish();
+    if (!blob_) {
+      open_ = spool_->opener(0, size_);
+      return digest;
+    }
+    blob_->commit(digest);
+    open_ = [bodies = bodies_, digest] { return bodies->open_blob(digest); };
+    return digest;
   }
   std::uint64_t size() const noexcept { return size_; }
-  oci::ContentOpener opener() const { return spool_.opener(0, size_); }
+  /// After verified_digest().
+  oci::ContentOpener opener() const { return open_; }
 
  private:
-  Spool spool_;
+  oci::BlobStore* bodies_;
   ChecksumCheck check_;
   Sha256 hash_;
+  std::unique_ptr<oci::BlobWriter> blob_;
+  std::optional<Spool> spool_;
+  oci::ContentOpener open_;
   std::uint64_t size_ = 0;
 };
 
@@ -131,7 +151,7 @@ oci::HttpResponse send_with_retries(oci::HttpClient& http, const oci::HttpReques
 /// One GET into a spool, unless the server says that `known` is still right.
 struct Download {
   oci::HttpResponse response;
-  std::unique_ptr<SpoolSink> content;  ///< none: not modified
+  std::unique_ptr<BodySink> content;  ///< none: not modified
 };
 
 Download download(oci::HttpClient& http, const std::string& url, const HttpFetchOptions& options,
@@ -144,7 +164,7 @@ Download download(oci::HttpClient& http, const std::string& url, const HttpFetch
     request.headers.add("If-Modified-Since", known->last_modified);
   request.sink_for = [&](const oci::HttpResponse& response) -> Sink* {
     if (response.status != 200) return nullptr;
-    result.content = std::make_unique<SpoolSink>(options.spool_directory, options.checksum);
+    result.content = std::make_unique<BodySink>(options);
     return result.content.get();
   };
   result.response = send_with_retries(http, request, options.attempts, stop);
@@ -156,7 +176,7 @@ Download download(oci::HttpClient& http, const std::string& url, const HttpFetch
   return result;
 }
 
-/// Bytes that are only downloaded when somebody reads them, since the server said that they did not change.
+/// Bytes that are only looked for when somebody reads them, since it is known already what they are.
 class LazyContent {
  public:
   LazyContent(oci::HttpClient& http, std::string url, HttpFetchOptions options, HttpMemoEntry known)
@@ -164,6 +184,9 @@ class LazyContent {
 
   std::unique_ptr<Source> open() {
     const std::lock_guard guard(mutex_);
+    if (!open_ && options_.bodies != nullptr && options_.bodies->find_blob(known_.digest) == known_.size) {
+      open_ = [bodies = options_.bodies, digest = known_.digest] { return bodies->open_blob(digest); };
+    }
     if (!open_) {
       Download again = download(http_, url_, options_, std::nullopt, {});
       if (again.content->verified_digest() != known_.digest) {
@@ -205,32 +228,54 @@ std::string file_name_of_url(std::string_view url) {
   return name;
 }
 
+namespace {
+
+/// What is known already: with a checksum only if it is the digest of these bytes, since then no server is to
+/// be believed.
+std::optional<HttpMemoEntry> find_known(const std::string& url, const HttpFetchOptions& options) {
+  auto known = options.memo != nullptr ? options.memo->find(url) : std::nullopt;
+  if (known && !options.checksum.empty() && options.checksum != known->digest.str()) known.reset();
+  return known;
+}
+
+void take_known(FetchedFile& file, oci::HttpClient& http, const std::string& url,
+                const HttpFetchOptions& options, const HttpMemoEntry& known) {
+  file.last_modified = known.last_modified;
+  file.etag = known.etag;
+  file.digest = known.digest;
+  file.size = known.size;
+  const auto lazy = std::make_shared<LazyContent>(http, url, options, known);
+  file.open = [lazy] { return lazy->open(); };
+}
+
+void take_download(FetchedFile& file, const std::string& url, const HttpFetchOptions& options, Download got) {
+  if (!got.content)
+    got.content = std::make_unique<BodySink>(options);  // an empty body never came to the sink
+  file.last_modified = got.response.headers.find("Last-Modified").value_or("");
+  file.etag = got.response.headers.find("ETag").value_or("");
+  file.digest = got.content->verified_digest();
+  file.size = got.content->size();
+  file.open = got.content->opener();
+  const bool worth_keeping = !file.etag.empty() || !file.last_modified.empty() || !options.checksum.empty();
+  if (options.memo != nullptr && worth_keeping)
+    options.memo->remember(url, {file.etag, file.last_modified, file.digest, file.size});
+}
+
+}  // namespace
+
 FetchedFile fetch_http(oci::HttpClient& http, const std::string& url, const HttpFetchOptions& options,
                        std::stop_token stop) {
   (void)ChecksumCheck(options.checksum);  // wrong ones are refused before anything is asked for
   FetchedFile file{.name = file_name_of_url(url), .digest = sha256("")};
-  // With a checksum the bytes decide; a memo could only repeat what a server once claimed.
-  const auto known =
-      options.memo != nullptr && options.checksum.empty() ? options.memo->find(url) : std::nullopt;
-  Download got = download(http, url, options, known, stop);
-  if (!got.content && known && got.response.status == 304) {
-    file.last_modified = known->last_modified;
-    file.etag = known->etag;
-    file.digest = known->digest;
-    file.size = known->size;
-    const auto lazy = std::make_shared<LazyContent>(http, url, options, *known);
-    file.open = [lazy] { return lazy->open(); };
+  const auto known = find_known(url, options);
+  if (known && !options.checksum.empty()) {
+    take_known(file, http, url, options, *known);
   } else {
-    if (!got.content) got.content = std::make_unique<SpoolSink>(options.spool_directory, options.checksum);
-    file.last_modified = got.response.headers.find("Last-Modified").value_or("");
-    file.etag = got.response.headers.find("ETag").value_or("");
-    file.digest = got.content->verified_digest();
-    file.size = got.content->size();
-    file.open = got.content->opener();
-    const bool revalidable = !file.etag.empty() || !file.last_modified.empty();
-    if (options.memo != nullptr && revalidable) {
-      options.memo->remember(url, {file.etag, file.last_modified, file.digest, file.size});
-    }
+    Download got = download(http, url, options, known, stop);
+    if (!got.content && known && got.response.status == 304)
+      take_known(file, http, url, options, *known);
+    else
+      take_download(file, url, options, std::move(got));
   }
   file.mtime = time_of(file.last_modified);
   return file;

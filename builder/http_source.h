@@ -9,27 +9,15 @@
 
 #include "base/digest.h"
 #include "base/timestamp.h"
+#include "cache/http_memo.h"
+#include "oci/blob_store.h"
 #include "oci/http.h"
 #include "oci/layer_entry.h"
 
 namespace imgbuild::builder {
 
-/// What an earlier build learned about a URL.
-struct HttpMemoEntry {
-  std::string etag;
-  std::string last_modified;  ///< as the server wrote it
-  Digest digest;
-  std::uint64_t size = 0;
-};
-
-/// Remembers URLs between builds, so that an unchanged file is not sent again (ADD-27). Thread-safe. Keys
-/// hold no credentials.
-class HttpMemo {
- public:
-  virtual ~HttpMemo() = default;
-  virtual std::optional<HttpMemoEntry> find(const std::string& url) const = 0;
-  virtual void remember(const std::string& url, const HttpMemoEntry& entry) = 0;
-};
+using cache::HttpMemo;
+using cache::HttpMemoEntry;
 
 struct HttpFetchOptions {
   std::string checksum;       ///< "sha256:…", "sha384:…", "sha512:…"; empty: not checked (ADD-25)
@@ -38,6 +26,8 @@ struct HttpFetchOptions {
   bool global_addresses_only = false;  ///< --block-private-urls (NET-21)
   int spool_directory = -1;            ///< where bytes are set aside; -1: in memory
   HttpMemo* memo = nullptr;            ///< borrowed; none: always downloaded
+  oci::BlobStore* bodies =
+      nullptr;  ///< borrowed; keeps what the memo names; none: downloaded when it is read
   int attempts = 3;
 };
 
@@ -56,9 +46,10 @@ struct FetchedFile {
 /// characters (NET-20).
 std::string file_name_of_url(std::string_view url);
 
-/// Downloads one file. The bytes are verified before anybody sees them. `http` outlives what is returned.
-/// Throws RegistryError ("invalid response status 404"), IntegrityError ("digest mismatch …"), Error for an
-/// unusable checksum.
+/// Downloads one file, unless the server says that it is as `memo` knows it, or the checksum says so
+/// (ADD-27). The bytes are verified before anybody sees them. `http` outlives what is returned. Throws
+/// RegistryError ("invalid response status 404"), IntegrityError ("digest mismatch …"), Error for an unusable
+/// checksum.
 FetchedFile fetch_http(oci::HttpClient& http, const std::string& url, const HttpFetchOptions& options,
                        std::stop_token stop);
 

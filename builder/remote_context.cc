@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
 
@@ -127,6 +128,12 @@ void use_single_file(BuildInputs& inputs, const BuildRequest& request, Host& hos
   inputs.dockerfile_text = std::make_shared<SourceText>("Dockerfile", text);
 }
 
+bool wants_epoch(const BuildRequest& request) {
+  if (request.timestamp) return true;
+  return std::any_of(request.build_args.begin(), request.build_args.end(),
+                     [](const auto& arg) { return arg.first == "SOURCE_DATE_EPOCH" && !arg.second.empty(); });
+}
+
 oci::ContentOpener open_file(const std::string& path) {
   return [path] { return std::make_unique<FileSource>(open_path(path, O_RDONLY), path); };
 }
@@ -141,7 +148,8 @@ void load_remote_inputs(BuildInputs& inputs, const BuildRequest& request, Host& 
   }
   RemoteRequest remote{
       .source = request.context, .checksum = {}, .keep_git_dir = std::nullopt, .build_time = now};
-  if (const auto git = parser::parse_git_reference(request.context)) {
+  if (auto git = parser::parse_git_reference(request.context)) {
+    if (git->mtime.empty() && wants_epoch(request)) git->mtime = "commit";  // CTX-4
     const auto result = host.remote.fetch_git_tree(*git, remote, true, request.secrets, stop);
     inputs.context = result.tree;
     inputs.context_time = result.commit_time;

@@ -97,7 +97,8 @@ RemoteResult RemoteFetcher::fetch_file(const RemoteRequest& request, const std::
       .authorization = http_authorization(secrets, oci::HttpUrl::parse(request.source).host()),
       .global_addresses_only = options_.global_addresses_only,
       .spool_directory = options_.spool_directory,
-      .memo = options_.http_memo};
+      .memo = options_.http_memo,
+      .bodies = options_.http_bodies};
   FetchedFile file = fetch_http(http_, request.source, options, stop);
   if (!name.empty()) file.name = name;
   RemoteResult result{.path = file.name};

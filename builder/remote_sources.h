@@ -42,6 +42,7 @@ struct RemoteOptions {
   int spool_directory = -1;            ///< for downloads; -1: in memory
   bool global_addresses_only = false;  ///< --block-private-urls
   HttpMemo* http_memo = nullptr;
+  oci::BlobStore* http_bodies = nullptr;
 };
 
 /// Gets what ADD and remote contexts name. Thread-safe. Everything given is borrowed.

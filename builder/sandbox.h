@@ -43,7 +43,8 @@ struct SandboxMount {
   std::string content;  ///< file
   bool read_only = true;
   bool no_exec = false;
-  std::uint32_t mode = 0644;       ///< file, tmpfs
+  bool device = false;        ///< bind of a device node the build may use: below /dev, and it works there
+  std::uint32_t mode = 0644;  ///< file, tmpfs
   std::uint32_t uid = 0, gid = 0;  ///< file
   std::uint64_t size_bytes = 0;    ///< tmpfs; 0: kernel default
 };

@@ -74,7 +74,7 @@ TempDir make_stub_layer(int scratch_dir) {
   return layer;
 }
 
-std::string clean_mount_target(const std::string& target) {
+std::string clean_mount_target(const std::string& target, bool device) {
   const auto refuse = [&](std::string_view why) {
     throw Error(cat("invalid mount target \"", printable(target), "\": ", why));
   };
@@ -91,7 +91,8 @@ std::string clean_mount_target(const std::string& target) {
   }
   if (parts.empty()) refuse("it is the root");
   const bool allowed_in_dev =
-      parts.size() > 2 && parts[0] == "dev" && (parts[1] == "shm" || parts[1] == "pipes");
+      device ? parts.size() > 1
+             : parts.size() > 2 && parts[0] == "dev" && (parts[1] == "shm" || parts[1] == "pipes");
   if (parts[0] == "proc" || parts[0] == "sys" || (parts[0] == "dev" && !allowed_in_dev))
     refuse(cat("/", parts[0], " belongs to the sandbox"));
   return cat("/", join(parts, "/"));
@@ -160,9 +161,10 @@ UniqueFd SandboxMounts::open_merged(const SandboxMount& mount) {
 }
 
 void SandboxMounts::add_user_mount(LaunchRequestBuilder& request, const SandboxMount& mount) {
-  const std::string target = clean_mount_target(mount.target);
+  const std::string target = clean_mount_target(mount.target, mount.device);
   launch::LaunchMount entry;
-  entry.attributes = kPlain | (mount.no_exec ? static_cast<unsigned>(MOUNT_ATTR_NOEXEC) : 0u) |
+  entry.attributes = (mount.device ? static_cast<unsigned>(MOUNT_ATTR_NOSUID) : kPlain) |
+                     (mount.no_exec ? static_cast<unsigned>(MOUNT_ATTR_NOEXEC) : 0u) |
                      (mount.read_only ? static_cast<unsigned>(MOUNT_ATTR_RDONLY) : 0u);
   bool directory = true;
   switch (mount.kind) {
@@ -210,7 +212,7 @@ void SandboxMounts::add_to(LaunchRequestBuilder& request) {
   std::vector<const SandboxMount*> order;
   for (const auto& mount : spec_.mounts) order.push_back(&mount);
   std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return depth(clean_mount_target(a->target)) < depth(clean_mount_target(b->target));
+    return depth(clean_mount_target(a->target, a->device)) < depth(clean_mount_target(b->target, b->device));
   });
   for (const auto* mount : order) add_user_mount(request, *mount);
 }

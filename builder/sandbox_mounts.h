@@ -64,8 +64,8 @@ class SandboxMounts {
 TempDir make_stub_layer(int scratch_dir);
 
 /// A mount target as the sandbox takes it: absolute, without `.`, `..` and doubled slashes. Throws Error for
-/// targets that would hide the sandbox's own mounts (SBX-58).
-std::string clean_mount_target(const std::string& target);
+/// targets that would hide the sandbox's own mounts (SBX-58). A device node may be anywhere below /dev.
+std::string clean_mount_target(const std::string& target, bool device = false);
 /// The content of /etc/hosts (SBX-53).
 std::string hosts_file(const SandboxSpec& spec);
 

@@ -13,6 +13,7 @@
 #include "cli/options.h"
 #include "cli/render_error.h"
 #include "cli/signals.h"
+#include "cli/usage_error.h"
 
 extern char** environ;
 
@@ -80,8 +81,10 @@ int run_app(int argc, char** argv) {
   try {
     app.parse(words);
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    const Error wrong = usage_error(app, error);
+    print_error(wrong);
+    return static_cast<int>(wrong.code());
   }
   try {
     return chosen();

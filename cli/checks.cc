@@ -9,6 +9,7 @@
 #include "builder/base_resolver.h"
 #include "builder/build_inputs.h"
 #include "builder/check_call.h"
+#include "builder/check_resolver.h"
 #include "builder/evaluate.h"
 #include "builder/plan_dump.h"
 #include "builder/subrequests.h"
@@ -110,7 +111,13 @@ int run_call(const std::string& text, const BuildOptions& options, const Command
   auto& bases = question.bases;
   const auto& evaluate = question.evaluate;
   if (call.what == builder::Subrequest::lint) {
-    return print_check(builder::check_dockerfile(inputs.dockerfile_text, evaluate, bases), call.format);
+    builder::CheckResolver lenient(bases);
+    const auto result = builder::check_dockerfile(inputs.dockerfile_text, evaluate, lenient);
+    for (const auto& name : lenient.missing()) {
+      std::cerr << "note: " << printable(name)
+                << " could not be asked for; checked as if it set no variables\n";
+    }
+    return print_check(result, call.format);
   }
   const parser::Dockerfile file = parser::parse_dockerfile(inputs.dockerfile_text);
   if (call.what == builder::Subrequest::targets) {

@@ -140,8 +140,13 @@ void apply_allow(const std::vector<std::string>& allowed, builder::BuildRequest&
       request.allow_network_host = true;
     else if (word == "security.insecure")
       request.allow_insecure = true;
+    else if (word == "device")
+      request.allowed_devices.push_back("*");
+    else if (word.starts_with("device=") && word.size() > 7)
+      request.allowed_devices.push_back(word.substr(7));
     else
-      throw usage(cat("--allow knows network.host and security.insecure, not \"", printable(word), "\""));
+      throw usage(cat("--allow knows network.host, security.insecure, device and device=NAME, not \"",
+                      printable(word), "\""));
   }
 }
 
@@ -270,6 +275,12 @@ builder::BuildRequest make_request(const BuildOptions& options, const Environmen
   apply_allow(options.allow, request);
   apply_security(options.security_opts, request);
   request.hostname = options.hostname;
+  if (!options.cdi_spec_dirs.empty()) request.cdi_spec_dirs = options.cdi_spec_dirs;
+  if (options.cache_mount_owner != "root" && options.cache_mount_owner != "user") {
+    throw usage(
+        cat("--cache-mount-owner is root or user, not \"", printable(options.cache_mount_owner), "\""));
+  }
+  request.cache_mounts_of_user = options.cache_mount_owner == "user";
   for (const auto& text : options.ulimits) request.ulimits.push_back(parse_ulimit(text));
   if (!options.shm_size.empty()) request.shm_size_bytes = parse_size(options.shm_size, "--shm-size");
   apply_limits(options.limits, request);

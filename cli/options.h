@@ -21,11 +21,12 @@ struct BuildOptions {
   std::string context = ".";
   std::string dockerfile;
   std::vector<std::string> tags, build_args, labels, build_contexts, outputs, secrets, ssh, allow,
-      security_opts, add_hosts, ulimits, dns, dns_search, dns_options;
+      security_opts, add_hosts, ulimits, cdi_spec_dirs, dns, dns_search, dns_options;
   std::vector<std::string> no_cache_filter;
   std::string target, platform, network = "default", progress = "auto", iid_file, metadata_file, hostname;
   LimitOptions limits;
-  std::string compression = "gzip", context_modes = "disk", durability, store_limit, call = "build", shm_size;
+  std::string compression = "gzip", context_modes = "disk", durability, store_limit, call = "build", shm_size,
+              cache_mount_owner = "root";
   std::optional<int> compression_level;
   std::optional<std::int64_t> source_date_epoch;
   std::size_t jobs = 0;

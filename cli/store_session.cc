@@ -55,8 +55,8 @@ std::string work_path(const std::string& path) {
   return cat(buffer, "/", path);
 }
 
-builder::RemoteOptions remote_options(int root, const std::string& work_directory,
-                                      const Environment& environment) {
+builder::RemoteOptions remote_options(int root, const std::string& work_directory, cache::HttpMemo& memo,
+                                      oci::BlobStore& bodies, const Environment& environment) {
   builder::RemoteOptions options;
   const oci::HttpOptions http = http_options(environment);
   options.git.http_proxy = http.http_proxy;
@@ -64,8 +64,11 @@ builder::RemoteOptions remote_options(int root, const std::string& work_director
   options.git.no_proxy = http.no_proxy;
   options.git.ca_file = http.ca_file;
   options.git.ssh_socket = environment.find("SSH_AUTH_SOCK").value_or("");
+  options.git.known_hosts = environment.find("IMGBUILD_SSH_KNOWN_HOSTS").value_or("");
   options.work_directory = work_directory;
   options.spool_directory = root;
+  options.http_memo = &memo;
+  options.http_bodies = &bodies;
   return options;
 }
 
@@ -100,6 +103,7 @@ struct StoreSession::Parts {
   oci::DiskImageStore images;
   std::unique_ptr<cache::CacheStore> cache;
   std::unique_ptr<cache::StatMemo> memo;
+  std::unique_ptr<cache::HttpMemo> http_memo;
   oci::HttpClient http;
   oci::Registry registry;
   oci::ImagePuller puller;
@@ -125,6 +129,7 @@ struct StoreSession::Parts {
         images(root(), syncer_of(options), &uses),
         cache(cache::open_cache_store(root(), &uses)),
         memo(cache::open_stat_memo(root())),
+        http_memo(cache::open_http_memo(root())),
         http(http_options(environment)),
         registry(http, {}),
         puller(registry, blobs),
@@ -132,7 +137,8 @@ struct StoreSession::Parts {
         indexes(root(), blobs, [this](const oci::LayerBlob& layer) { bases.fetch({layer}); }),
         cache_mounts(root(), &uses),
         work_directory(work_path(options.path)),
-        remote(http, *memo, &pool, wall_clock_now, remote_options(root(), work_directory, environment)),
+        remote(http, *memo, &pool, wall_clock_now,
+               remote_options(root(), work_directory, *http_memo, blobs, environment)),
         host{.blobs = blobs,
              .images = images,
              .cache = *cache,

@@ -8,6 +8,7 @@
 #include "parser/csv.h"
 #include "parser/paths.h"
 #include "parser/values.h"
+#include "parser/word_error.h"
 
 namespace imgbuild::parser {
 
@@ -241,8 +242,14 @@ MountOptions parse_mount(std::string_view value, const std::function<std::string
   Reader reader;
   for (auto& text : read_fields(value)) {
     Field field = split_field(std::move(text));
-    if (field.has_value && field.key != "from") field.value = expand(field.value);
-    reader.read(field);
+    try {
+      if (field.has_value && field.key != "from") field.value = expand(field.value);
+      reader.read(field);
+    } catch (const WordError&) {
+      throw;
+    } catch (const SyntaxError& error) {
+      throw WordError(error, field.text);
+    }
   }
   return reader.finish();
 }
@@ -264,7 +271,7 @@ void check_mount_syntax(std::string_view value) {
   for (auto& text : read_fields(value)) {
     const Field field = split_field(std::move(text));
     if (field.key == "from" && has_variable(field.value)) {
-      SyntaxError error("'from' doesn't support variable expansion, define alias stage instead");
+      WordError error("'from' doesn't support variable expansion, define alias stage instead", field.text);
       error.add_note("write FROM … AS name with the variable, and name that stage here");
       throw error;
     }

@@ -37,10 +37,16 @@ std::int64_t interval(const Flags& flags, std::string_view name) {
   constexpr std::int64_t kShortest = 1'000'000;
   const std::string text = flags.text(name).value_or("");
   if (text.empty()) return 0;
-  const std::int64_t value = parse_go_duration(text);
-  if (value != 0 && value < kShortest)
-    throw SyntaxError(cat("Interval \"", name, "\" cannot be less than 1ms"));
-  return value;
+  const std::string written = cat("--", name, "=", text);
+  try {
+    const std::int64_t value = parse_go_duration(text);
+    if (value == 0 || value >= kShortest) return value;
+  } catch (const SyntaxError& error) {
+    WordError located(error.message(), written);
+    located.add_note(cat("--", name, " wants a time with its unit, such as 30s, 1m30s or 500ms"));
+    throw located;
+  }
+  throw WordError(cat("Interval \"", name, "\" cannot be less than 1ms"), written);
 }
 
 int retries(const Flags& flags) {
@@ -50,10 +56,11 @@ int retries(const Flags& flags) {
   int value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error != std::errc() || end != digits.data() + digits.size()) {
-    throw SyntaxError(
-        cat("invalid value for --retries: \"", printable(text), "\" is an invalid syntax for a number"));
+    throw WordError(
+        cat("invalid value for --retries: \"", printable(text), "\" is an invalid syntax for a number"),
+        cat("--retries=", text));
   }
-  if (value < 0) throw SyntaxError(cat("--retries cannot be negative (", value, ")"));
+  if (value < 0) throw WordError(cat("--retries cannot be negative (", value, ")"), cat("--retries=", text));
   return value;
 }
 

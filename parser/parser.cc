@@ -9,6 +9,7 @@
 #include "parser/heredoc.h"
 #include "parser/lexer.h"
 #include "parser/limits.h"
+#include "parser/place_of.h"
 #include "parser/word_error.h"
 
 namespace imgbuild::parser {
@@ -26,25 +27,6 @@ bool may_hold_heredocs(const Statement& statement) {
   return takes && !statement.json;
 }
 
-bool is_blank(char c) { return std::string_view(" \t\v\f\r=").find(c) != std::string_view::npos; }
-
-/// Narrows `where` to `word` when it stands on this one line as a word of its own, and only once.
-void point_at(std::string_view word, SourceRange& where) {
-  if (where.first_line != where.last_line || word.empty()) return;
-  const std::string_view line = where.text->line(where.first_line);
-  std::size_t found = std::string_view::npos;
-  for (auto at = line.find(word); at != std::string_view::npos; at = line.find(word, at + 1)) {
-    const std::size_t end = at + word.size();
-    const bool whole = (at == 0 || is_blank(line[at - 1])) && (end == line.size() || is_blank(line[end]));
-    if (!whole) continue;
-    if (found != std::string_view::npos) return;
-    found = at;
-  }
-  if (found == std::string_view::npos) return;
-  where.first_column = static_cast<int>(found) + 1;
-  where.last_column = static_cast<int>(found + word.size()) + 1;
-}
-
 /// Turns one logical line into an instruction, reading the here-documents it announces. Errors carry the
 /// range of everything read for it.
 Instruction parse_instruction(Lexer& lexer, LogicalLine& line, char escape) {
@@ -60,9 +42,7 @@ Instruction parse_instruction(Lexer& lexer, LogicalLine& line, char escape) {
     return {std::move(body), statement.word, lexer.range(line.first_line, line.last_line),
             std::move(line.text), std::move(line.comments)};
   } catch (WordError& error) {
-    SourceRange where = lexer.range(line.first_line, line.last_line);
-    point_at(error.word(), where);
-    error.locate(where);
+    error.locate(place_of(error.word(), lexer.range(line.first_line, line.last_line)));
     throw;
   } catch (Error& error) {
     error.locate(lexer.range(line.first_line, line.last_line));

@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "parser/mount_options.h"
+#include "parser/place_of.h"
 
 namespace imgbuild::parser {
 
@@ -71,10 +72,10 @@ void StageGraph::add_uses(const Stage& stage, std::size_t user) {
         const auto needed = resolve(use);
         if (!needed) return note_variable(use, user);
         if (*needed == user) throw circular(user);
-        if (*needed > user) note_misuse(user, later_stage(use, user, *needed), use.where);
+        if (*needed > user) note_misuse(user, later_stage(use, user, *needed), place_of(use.name, use.where));
         add_edge(user, *needed);
       } catch (SyntaxError& error) {
-        error.locate(use.where);
+        error.locate(place_of(use.name, use.where));
         throw;
       }
     });
@@ -92,7 +93,7 @@ void StageGraph::refuse_variable(const Use& use) {
 
 void StageGraph::note_misuse(std::size_t user, SyntaxError error, const SourceRange& where) {
   if (misuse_[user]) return;  // the first one is enough
-  error.locate(where);
+  error.locate(where);        // of the name, where it can be told
   misuse_[user] = std::move(error);
 }
 
@@ -100,7 +101,7 @@ void StageGraph::note_variable(const Use& use, std::size_t user) {
   try {
     refuse_variable(use);
   } catch (const SyntaxError& error) {
-    note_misuse(user, error, use.where);
+    note_misuse(user, error, place_of(use.name, use.where));
   }
 }
 

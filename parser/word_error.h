@@ -12,6 +12,8 @@ class WordError : public SyntaxError {
  public:
   WordError(std::string message, std::string word)
       : SyntaxError(std::move(message)), word_(std::move(word)) {}
+  /// `error`, which is about `word`.
+  WordError(const SyntaxError& error, std::string word) : SyntaxError(error), word_(std::move(word)) {}
   const std::string& word() const noexcept { return word_; }
 
  private:

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "parser/code_points.h"
+#include "parser/word_error.h"
 #include "parser/word_pattern.h"
 
 namespace imgbuild::parser {
@@ -182,13 +183,13 @@ class Expander {
     if (at_end()) throw SyntaxError("syntax error: missing '}'");
     if (peek() == '{' || peek() == '}' || peek() == ':') throw SyntaxError("syntax error: bad substitution");
     const std::string name = take_name();
-    if (at_end()) unsupported("");
+    if (at_end()) unclosed(name);
     std::string modifier(take());
     if (modifier == "}") return value_of(name).value_or("");
     if (modifier == "/") return replaced(name);
     const bool empty_is_unset = modifier == ":";
     if (empty_is_unset) {
-      if (at_end()) unsupported(modifier);
+      if (at_end()) unclosed(name);
       modifier += take();
     }
     const char operation = modifier.back();
@@ -200,8 +201,18 @@ class Expander {
     unsupported(modifier);
   }
 
+  [[noreturn]] static void unclosed(const std::string& name) {
+    SyntaxError error("unsupported modifier (end of text) in substitution");
+    error.add_note(cat("the } is missing: ${", printable(name), "}"));
+    throw error;
+  }
+
   [[noreturn]] static void unsupported(std::string_view modifier) {
-    throw SyntaxError(cat("unsupported modifier (", modifier, ") in substitution"));
+    SyntaxError error(cat("unsupported modifier (", modifier, ") in substitution"));
+    error.add_note(
+        "known are ${v:-w} ${v-w} ${v:+w} ${v+w} ${v:?text} ${v?text} ${v#p} ${v##p} ${v%p} ${v%%p} ${v/p/r} "
+        "${v//p/r}");
+    throw error;
   }
 
   /// The part of a `${…}` that ends at `stop`. Whatever goes wrong in it, running into the end of the word is
@@ -307,7 +318,9 @@ Result expand(std::string_view word, const VariableLookup& lookup, Expander::Mod
     result.unset = expander.take_unset();
     return result;
   } catch (const SyntaxError& error) {
-    throw SyntaxError(cat("failed to process ", quoted(word), ": ", error.message()));
+    WordError whole(cat("failed to process ", quoted(word), ": ", error.message()), std::string(word));
+    for (const auto& note : error.notes()) whole.add_note(note);
+    throw whole;
   }
 }
 

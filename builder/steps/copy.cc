@@ -9,6 +9,7 @@
 #include "oci/layer_order.h"
 #include "parser/file_mode.h"
 #include "parser/git_reference.h"
+#include "parser/place_of.h"
 
 namespace imgbuild::builder {
 
@@ -81,7 +82,12 @@ std::vector<CopyPart> split_parts(const StepContext& context, const CopyOp& op, 
     parts.push_back(std::move(part));
   }
   parts.back().request.inline_files = op.inline_files;
-  for (CopyPart& part : parts) part.selection = select_sources(part.request, *part.tree);
+  try {
+    for (CopyPart& part : parts) part.selection = select_sources(part.request, *part.tree);
+  } catch (SourceError& error) {
+    error.locate(parser::place_of(error.source(), context.step.where));
+    throw;
+  }
   return parts;
 }
 

@@ -4,6 +4,7 @@
 #include "base/strings.h"
 #include "builder/layer_content.h"
 #include "builder/output_limit.h"
+#include "builder/steps/run_devices.h"
 #include "builder/steps/run_mounts.h"
 #include "builder/steps/run_network.h"
 #include "builder/steps/step.h"
@@ -67,7 +68,7 @@ void set_variable(std::vector<std::string>& env, const std::string& entry) {
 }
 
 SandboxSpec make_spec(const StepContext& context, const RunOp& op, const UserIds& user, RunMounts& mounts,
-                      const RunNetwork& network) {
+                      const RunNetwork& network, const RunDevices& devices) {
   SandboxSpec spec;
   spec.mounts = mounts.take_mounts();
   if (op.script) {
@@ -98,11 +99,25 @@ SandboxSpec make_spec(const StepContext& context, const RunOp& op, const UserIds
   spec.ulimits = context.request.ulimits;
   spec.limits = context.request.limits;
   spec.timeout = context.request.step_timeout;
+  devices.add_to(spec);
   return spec;
 }
 
 /// The command as the error message names it: the text the user wrote, without the shell in front.
 std::string command_text(const RunOp& op) { return join(op.argv, " "); }
+
+/// A cache mount of root's is what a command of another user cannot write to, and rarely what was meant
+/// (MNT-34).
+void note_cache_owner(const StepContext& context, const RunOp& op, const UserIds& user, Error& error) {
+  if (user.uid == 0 || context.request.cache_mounts_of_user) return;
+  for (const auto& mount : op.mounts) {
+    const bool of_root = mount.options.type == parser::MountOptions::Type::cache && !mount.options.uid;
+    if (!of_root || mount.options.read_only) continue;
+    error.add_note(cat("the cache mount at ", mount.target,
+                       " belongs to root; if the command wants to write there, add uid=", user.uid,
+                       ",gid=", user.gid, " to it or build with --cache-mount-owner=user"));
+  }
+}
 
 /// "1h2m3s", "90s", "1.5s": as it would be written on the command line.
 std::string duration_text(std::chrono::nanoseconds time) {
@@ -116,8 +131,8 @@ std::string duration_text(std::chrono::nanoseconds time) {
   return out;
 }
 
-void require_success(const StepContext& context, const RunOp& op, const SandboxResult& result,
-                     std::string tail) {
+void require_success(const StepContext& context, const RunOp& op, const UserIds& user,
+                     const SandboxResult& result, std::string tail) {
   if (result.exit_code == 0 && !result.timed_out) return;
   std::string why;
   if (result.timed_out)
@@ -134,6 +149,7 @@ void require_success(const StepContext& context, const RunOp& op, const SandboxR
     error.add_note(
         "137 means: the command was killed with SIGKILL, by somebody or because the machine was out of "
         "memory");
+  note_cache_owner(context, op, user, error);
   throw error;
 }
 
@@ -175,13 +191,14 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   if (op.argv.empty()) throw Error("RUN needs a command: arguments are required");
 
   host.bases.fetch(context.before.layers);
-  mounts.open(stop);
+  const RunDevices devices(context, op);
   const oci::FileTree below = host.indexes.tree(context.before.layers);
   const auto content = layer_content(host, context.before.layers);
   const UserIds user = resolve_user(op.user, below, *content);
+  mounts.open(user, stop);
   const auto snapshot = host.snapshots->prepare(context.before.layers);
   const RunNetwork network(context, op.network, stop);
-  SandboxSpec spec = make_spec(context, op, user, mounts, network);
+  SandboxSpec spec = make_spec(context, op, user, mounts, network, devices);
   spec.rootfs = snapshot->rootfs();
 
   OutputTail tail;
@@ -192,8 +209,7 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
     snapshot->leave_to(error.pid());
     throw;
   }
-  require_success(context, op, result, tail.take());
-
+  require_success(context, op, user, result, tail.take());
   StepOutcome outcome = store_layer(context, key, snapshot->diff(below), false,
                                     [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
                                       snapshot->commit(chain, layer.diff_id);

@@ -69,7 +69,7 @@ void RunMounts::add_to_key(cache::CacheKeyBuilder& key) {
   }
 }
 
-void RunMounts::open(std::stop_token stop) {
+void RunMounts::open(const UserIds& user, std::stop_token stop) {
   std::size_t ssh_number = 0;
   for (const PlannedMount& mount : op_.mounts) {
     switch (mount.options.type) {
@@ -77,7 +77,7 @@ void RunMounts::open(std::stop_token stop) {
         open_bind(mount);
         break;
       case Type::cache:
-        open_cache(mount, stop);
+        open_cache(mount, user, stop);
         break;
       case Type::tmpfs:
         open_tmpfs(mount);
@@ -118,13 +118,14 @@ void RunMounts::open_bind(const PlannedMount& mount) {
   mounts_.push_back(std::move(out));
 }
 
-void RunMounts::open_cache(const PlannedMount& mount, std::stop_token stop) {
+void RunMounts::open_cache(const PlannedMount& mount, const UserIds& user, std::stop_token stop) {
   const MountOptions& options = mount.options;
+  const bool of_user = context_.request.cache_mounts_of_user;
   CacheMountRequest request{.id = options.effective_id(),
                             .sharing = options.sharing.value_or(MountOptions::Sharing::shared),
                             .mode = options.mode.value_or(0755),
-                            .uid = options.uid.value_or(0),
-                            .gid = options.gid.value_or(0),
+                            .uid = options.uid.value_or(of_user ? user.uid : 0),
+                            .gid = options.gid.value_or(of_user ? user.gid : 0),
                             .seed_key = {},
                             .seed = {}};
   std::shared_ptr<SourceTree> seed;

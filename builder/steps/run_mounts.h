@@ -10,6 +10,7 @@
 #include "builder/sandbox.h"
 #include "builder/ssh_proxy.h"
 #include "builder/steps/step.h"
+#include "builder/user_lookup.h"
 
 namespace imgbuild::builder {
 
@@ -23,9 +24,9 @@ class RunMounts {
   /// sources; never secret values, cache ids or source paths (CAC-14, CAC-15).
   void add_to_key(cache::CacheKeyBuilder& key);
 
-  /// Opens everything. Waits for cache locks; throws Cancelled when stopped, Error for a required secret that
-  /// was not given or a source that does not exist.
-  void open(std::stop_token stop);
+  /// Opens everything for a command of `user`. Waits for cache locks; throws Cancelled when stopped, Error
+  /// for a required secret that was not given or a source that does not exist.
+  void open(const UserIds& user, std::stop_token stop);
 
   std::vector<SandboxMount> take_mounts() { return std::move(mounts_); }
   /// Variables from `env=` secrets and ssh mounts, "k=v".
@@ -33,7 +34,7 @@ class RunMounts {
 
  private:
   void open_bind(const PlannedMount& mount);
-  void open_cache(const PlannedMount& mount, std::stop_token stop);
+  void open_cache(const PlannedMount& mount, const UserIds& user, std::stop_token stop);
   void open_tmpfs(const PlannedMount& mount);
   void open_secret(const PlannedMount& mount);
   void open_ssh(const PlannedMount& mount, std::size_t number);

@@ -183,7 +183,9 @@ void add_options(CLI::App& command, BuildOptions& o) {
       ->allow_extra_args(false);
   command.add_option("--ssh", o.ssh, "default or ID=SOCKET; may repeat")->allow_extra_args(false);
   add_network_options(command, o);
-  command.add_option("--allow", o.allow, "Rights the Dockerfile may use: network.host, security.insecure")
+  command
+      .add_option("--allow", o.allow,
+                  "Rights the Dockerfile may use: network.host, security.insecure, device[=NAME]")
       ->allow_extra_args(false);
   command
       .add_option("--security-opt", o.security_opts,
@@ -194,6 +196,14 @@ void add_options(CLI::App& command, BuildOptions& o) {
   command.add_option("--shm-size", o.shm_size, "Size of /dev/shm in RUN (default 64m)");
   add_limit_options(command, o.limits);
   command.add_option("--hostname", o.hostname, "Host name in RUN");
+  command
+      .add_option("--cdi-spec-dir", o.cdi_spec_dirs,
+                  "Directory of CDI files for RUN --device (default: /etc/cdi and /var/run/cdi); may repeat")
+      ->allow_extra_args(false);
+  command
+      .add_option("--cache-mount-owner", o.cache_mount_owner,
+                  "Whose cache mounts without uid and gid are: root, or user for the USER of the step")
+      ->capture_default_str();
   command.add_flag("--no-cache", o.no_cache, "Run every step again");
   command
       .add_option("--no-cache-filter", o.no_cache_filter,

@@ -135,7 +135,7 @@ TEST_CASE("mounts are joined to WORKDIR and checked") {
 TEST_CASE("entitlements are asked for") {
   CHECK(failure_of("FROM busybox\nRUN --network=host x\n") == "2: network.host is not allowed");
   CHECK(failure_of("FROM busybox\nRUN --security=insecure x\n") == "2: security.insecure is not allowed");
-  CHECK(contains(failure_of("FROM busybox\nRUN --device=a/b=c x\n"), "device feature"));
+  CHECK(contains(failure_of("FROM busybox\nRUN --device=a/b=c x\n"), "is not allowed: the device feature"));
   EvaluateOptions options = amd64();
   options.allow_network_host = options.allow_insecure = true;
   CHECK(last_op<RunOp>(plan_of("FROM busybox\nRUN --network=host x\n", options)).network == "host");
