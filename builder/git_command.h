@@ -13,6 +13,7 @@ struct GitProgram {
   std::string search_path = "/usr/local/bin:/usr/bin:/bin";  ///< PATH for git's own helpers
   std::string http_proxy, https_proxy, no_proxy;
   std::string ca_file;
+  std::string ca_pem;      ///< certificates themselves, instead of ca_file
   std::string ssh_socket;  ///< agent for ssh remotes; empty: none
 };
 

@@ -23,6 +23,7 @@ struct BuildOptions {
   std::vector<std::string> tags, build_args, labels, build_contexts, outputs, secrets, ssh, allow,
       security_opts, add_hosts, ulimits, dns, dns_search, dns_options;
   std::vector<std::string> no_cache_filter;
+  std::string ca_bundle;
   std::string target, platform, network = "default", progress = "auto", iid_file, metadata_file, hostname;
   LimitOptions limits;
   std::string compression = "gzip", context_modes = "disk", durability = "fast", call = "build", shm_size;
@@ -30,7 +31,7 @@ struct BuildOptions {
   std::optional<std::int64_t> source_date_epoch;
   std::size_t jobs = 0;
   bool no_cache = false, quiet = false, pull = false, stats = false, debug = false, check = false,
-       explain = false;
+       explain = false, allow_secret_leak = false, block_private_urls = false;
 };
 
 /// Turns options into a request: parses names, outputs, platforms, reads secrets. Throws Error (usage) that
