@@ -106,7 +106,7 @@ BuildResult build_once(const BuildRequest& request, Host& host, EventSink& event
   std::optional<oci::Image> image;
   if (wants_image(request)) {
     host.bases.fetch(done.target.snapshot.layers);
-    image = assemble_image(plan, done.target, host.blobs);
+    image = assemble_image(plan, done.target, request.secrets, host.blobs);
     output.image = &*image;
     result.image = image->descriptor;
     result.config_digest = image->manifest.config.digest;

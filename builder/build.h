@@ -29,6 +29,16 @@ struct NamedContext {
   std::string value;
 };
 
+/// Certificates of --ca-bundle, in PEM; empty: none. `system`: those the builder's machine trusts by itself.
+struct CaBundle {
+  std::string pem;
+  std::string system;
+  /// Both, for the builder's own connections; empty without the option.
+  std::string all() const {
+    return pem.empty() ? pem : system.empty() || system.ends_with('\n') ? system + pem : system + '\n' + pem;
+  }
+};
+
 /// What to build. Plain data; the command line fills it.
 struct BuildRequest {
   std::string context = ".";          ///< directory, "-" (stdin_content), git reference or URL
@@ -68,6 +78,7 @@ struct BuildRequest {
   OutputLimits output_limits;                            ///< of every RUN
   bool git_modes = false;                                ///< --context-modes=git
   SecretStore secrets;
+  CaBundle ca_bundle;  ///< trusted in RUN; part of no key
 };
 
 /// What happened, for the report, `--stats` and `--metadata-file`.

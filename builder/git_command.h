@@ -13,6 +13,7 @@ struct GitProgram {
   std::string search_path = "/usr/local/bin:/usr/bin:/bin";  ///< PATH for git's own helpers
   std::string http_proxy, https_proxy, no_proxy;
   std::string ca_file;
+  std::string ca_pem;      ///< certificates themselves, instead of ca_file
   std::string ssh_socket;  ///< agent for ssh remotes; empty: none
   /// Absolute path of the only file host keys of ssh remotes are looked up in; empty: ssh's own files, the
   /// user's and the system's. An unknown or changed host key always ends the fetch (SEC-22).

@@ -60,6 +60,7 @@ class Fetch {
   Fetch(const parser::GitReference& reference, const GitFetchOptions& options, std::stop_token stop)
       : reference_(reference),
         options_(options),
+        program_(options.program),
         stop_(stop),
         directory_(TempDir::create(options.work_directory, "git-")) {
     std::string text = reference.remote;
@@ -76,6 +77,7 @@ class Fetch {
     home_ = cat(base_, "/home");
     ensure_dir_at(directory_.fd(), "tree", 0700);
     ensure_dir_at(directory_.fd(), "home", 0700);
+    if (!program_.ca_pem.empty()) write_certificates();
     add_authorization();
   }
 
@@ -114,8 +116,15 @@ class Fetch {
         {cat("http.", remote_.url.substr(0, end), "/.extraHeader"), cat("Authorization: ", value)});
   }
 
+  /// git takes them from a file only.
+  void write_certificates() {
+    const UniqueFd file = open_at(directory_.fd(), "certificates", O_WRONLY | O_CREAT | O_EXCL, 0600);
+    write_all(file.get(), program_.ca_pem, "certificates for git");
+    program_.ca_file = cat(base_, "/certificates");
+  }
+
   GitOutcome git_in(const std::string& directory, const std::vector<std::string>& arguments) {
-    return run_git(options_.program, directory, home_, settings_, arguments, stop_);
+    return run_git(program_, directory, home_, settings_, arguments, stop_);
   }
   GitOutcome git(const std::vector<std::string>& arguments) { return git_in(repository_, arguments); }
 
@@ -300,6 +309,7 @@ class Fetch {
 
   const parser::GitReference& reference_;
   const GitFetchOptions& options_;
+  GitProgram program_;
   std::stop_token stop_;
   TempDir directory_;
   Remote remote_;

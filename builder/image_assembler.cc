@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "builder/secret_guard.h"
 #include "builder/spool.h"
 #include "oci/layer_reader.h"
 #include "oci/layer_writer.h"
@@ -68,7 +69,8 @@ Snapshot clamp_layers(const Snapshot& snapshot, std::int64_t epoch, const Compre
   return out;
 }
 
-oci::Image assemble_image(const Plan& plan, const StageResult& target, oci::BlobStore& blobs) {
+oci::Image assemble_image(const Plan& plan, const StageResult& target, const SecretStore& secrets,
+                          oci::BlobStore& blobs) {
   oci::ImageConfig config = plan.stages.at(plan.target).config;
   config.history = target.history;
   config.created.reset();
@@ -79,6 +81,7 @@ oci::Image assemble_image(const Plan& plan, const StageResult& target, oci::Blob
   config.diff_ids.clear();
   for (const auto& layer : target.snapshot.layers) config.diff_ids.push_back(layer.diff_id);
   if (!history_fits(config.history, config.diff_ids.size())) config.history.clear();
+  require_no_secrets(config, secrets);
   return oci::write_image(blobs, config, target.snapshot.layers);
 }
 

@@ -5,6 +5,7 @@
 #include "builder/executor.h"
 #include "builder/host.h"
 #include "builder/plan.h"
+#include "builder/secrets.h"
 #include "oci/blob_store.h"
 #include "oci/image.h"
 
@@ -12,7 +13,9 @@ namespace imgbuild::builder {
 
 /// Makes the image of the target stage: config with diff IDs, history and time, then the manifest; both are
 /// stored. A pure function of its inputs, so that an unchanged build gives the same digest (IMG-36, REP-6).
-oci::Image assemble_image(const Plan& plan, const StageResult& target, oci::BlobStore& blobs);
+/// Throws Error when a secret the build mounted stands in it.
+oci::Image assemble_image(const Plan& plan, const StageResult& target, const SecretStore& secrets,
+                          oci::BlobStore& blobs);
 
 /// `snapshot` with every layer this build may have taken from a build without the epoch rewritten, so that no
 /// time in it is later than `epoch` (REP-3, SDE-5). Layers of the base stay as they are.

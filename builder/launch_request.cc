@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/secret_bytes.h"
 #include "base/strings.h"
 
 namespace imgbuild::builder {
@@ -112,6 +113,7 @@ UniqueFd LaunchRequestBuilder::finish() {
   UniqueFd file(::memfd_create("launch", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!file) throw SystemError(errno, "create a file in memory");
   write_all(file.get(), bytes_, "launch request");
+  wipe(bytes_);  // secrets may be among the variables
   if (::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
     throw SystemError(errno, "seal", "launch request");
   return file;

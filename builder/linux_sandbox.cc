@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/mount.h"
 #include "base/strings.h"
+#include "builder/ca_cover.h"
 #include "builder/launch_failure.h"
 #include "builder/launch_request.h"
 #include "builder/sandbox_mounts.h"
@@ -141,6 +142,8 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
   std::call_once(started_, [this] { start(); });
   SandboxMounts mounts(
       spec, {options_.scratch_dir, options_.flavour, options_.overlay, stub_layer_ ? stub_layer_->fd() : -1});
+  CaCover certificates(mounts.root(), spec.rootfs.upper_dir);
+  if (!spec.ca_bundle.empty()) certificates.add(spec.ca_bundle);
   const UniqueFd request = describe(spec, mounts, cgroup);
   WatchResult result;
   {
@@ -168,6 +171,7 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
     }
   }
   mounts.clean();
+  certificates.remove();
   if (stop.stop_requested()) throw Cancelled();
   SandboxResult done = result_of(result, spec, cgroup ? &*cgroup : nullptr, oom ? &*oom : nullptr);
   if (result.failure && !result.timed_out) done.exit_code = explain_failure(*result.failure, spec, output);

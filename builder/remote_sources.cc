@@ -13,7 +13,7 @@ namespace {
 
 std::string secret(const SecretStore& secrets, const std::string& name) {
   const auto found = secrets.values.find(name);
-  return found == secrets.values.end() ? std::string() : std::string(trim(found->second));
+  return found == secrets.values.end() ? std::string() : std::string(trim(found->second->value()));
 }
 
 /// ADD-26.

@@ -17,6 +17,8 @@
 
 namespace imgbuild::builder {
 
+class Secret;
+
 /// What the sandbox mounts as the root of a RUN: an overlay of these directories. Descriptors are O_PATH or
 /// O_RDONLY directories and belong to the snapshot, not to the spec.
 struct RootfsSpec {
@@ -41,6 +43,7 @@ struct SandboxMount {
   std::string
       source_path;      ///< overlay: resolved inside the merged view as in a chroot (MNT-26); "" is its root
   std::string content;  ///< file
+  std::shared_ptr<const Secret> secret;  ///< file: its value is the content, kept out of ordinary memory
   bool read_only = true;
   bool no_exec = false;
   bool device = false;        ///< bind of a device node the build may use: below /dev, and it works there
@@ -66,7 +69,8 @@ struct SandboxSpec {
   std::vector<std::uint32_t> extra_gids;
   std::string hostname = "buildkitsandbox";
   std::vector<std::pair<std::string, std::string>> extra_hosts;  ///< name, ip
-  std::string resolv_conf;                                       ///< content of /etc/resolv.conf
+  std::string ca_bundle;    ///< PEM, appended to the root's bundles while the command runs; empty: none
+  std::string resolv_conf;  ///< content of /etc/resolv.conf
   enum class Network { host, none, joined } network = Network::host;
   int network_fd = -1;       ///< joined: the network namespace to enter; borrowed
   bool insecure = false;     ///< RUN --security=insecure

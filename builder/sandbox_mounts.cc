@@ -12,6 +12,7 @@
 #include "base/mount.h"
 #include "base/root_dir.h"
 #include "base/strings.h"
+#include "builder/secrets.h"
 
 namespace imgbuild::builder {
 
@@ -121,8 +122,8 @@ std::uint32_t SandboxMounts::keep(UniqueFd fd) {
   return static_cast<std::uint32_t>(index);
 }
 
-void SandboxMounts::write_context_file(const std::string& name, const std::string& content,
-                                       std::uint32_t mode, std::uint32_t uid, std::uint32_t gid) {
+void SandboxMounts::write_context_file(const std::string& name, std::string_view content, std::uint32_t mode,
+                                       std::uint32_t uid, std::uint32_t gid) {
   const UniqueFd file = open_at(context_.get(), name, O_WRONLY | O_CREAT | O_EXCL, 0600);
   write_all(file.get(), content, "file for the sandbox");
   if (::fchown(file.get(), uid, gid) != 0) throw SystemError(errno, "chown", "file for the sandbox");
@@ -188,7 +189,8 @@ void SandboxMounts::add_user_mount(LaunchRequestBuilder& request, const SandboxM
     case Kind::file: {
       directory = false;
       const std::string name = cat("f", file_count_++);
-      write_context_file(name, mount.content, mount.mode, mount.uid, mount.gid);
+      write_context_file(name, mount.secret ? mount.secret->value() : mount.content, mount.mode, mount.uid,
+                         mount.gid);
       entry.source = request.add_string(name);
       entry.attributes |= MOUNT_ATTR_RDONLY;
       break;

@@ -42,7 +42,7 @@ class SandboxMounts {
   void leave() noexcept;
 
  private:
-  void write_context_file(const std::string& name, const std::string& content, std::uint32_t mode,
+  void write_context_file(const std::string& name, std::string_view content, std::uint32_t mode,
                           std::uint32_t uid, std::uint32_t gid);
   void add_system_file(LaunchRequestBuilder& request, const std::string& path, const std::string& content);
   void add_user_mount(LaunchRequestBuilder& request, const SandboxMount& mount);

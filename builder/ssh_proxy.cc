@@ -15,6 +15,8 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "builder/ssh_keys.h"
+#include "builder/ssh_wire.h"
 
 namespace imgbuild::builder {
 
@@ -22,7 +24,7 @@ namespace {
 
 constexpr std::size_t kMaxMessage = 256 * 1024;
 constexpr std::size_t kMaxConnections = 32;
-constexpr std::uint8_t kFailure = 5;             // SSH_AGENT_FAILURE
+constexpr char kFailure = 5;                     // SSH_AGENT_FAILURE
 constexpr std::uint8_t kRequestIdentities = 11;  // SSH_AGENTC_REQUEST_IDENTITIES
 constexpr std::uint8_t kSignRequest = 13;        // SSH_AGENTC_SIGN_REQUEST
 constexpr std::uint8_t kExtension = 27;          // SSH_AGENTC_EXTENSION
@@ -58,7 +60,8 @@ bool allowed(std::string_view body) {
 /// One client inside the sandbox and its own connection to the agent.
 struct Connection {
   UniqueFd client;
-  UniqueFd agent;
+  UniqueFd agent;  ///< none where the keys are ours
+  const SshKeys* keys = nullptr;
   std::string pending;  // of the client, not yet a whole message
 
   /// False: close it.
@@ -73,11 +76,16 @@ struct Connection {
       if (pending.size() < 4 + length) return true;
       const std::string message = pending.substr(0, 4 + length);
       pending.erase(0, 4 + length);
-      const std::string refusal{'\0', '\0', '\0', '\1', static_cast<char>(kFailure)};
-      const bool pass = allowed(std::string_view(message).substr(4));
-      if (!send_all(pass ? agent.get() : client.get(), pass ? message : refusal)) return false;
+      if (!pass_on(message)) return false;
     }
     return true;
+  }
+
+  bool pass_on(const std::string& message) const {
+    const std::string_view body = std::string_view(message).substr(4);
+    if (!allowed(body)) return send_all(client.get(), ssh_string({&kFailure, 1}));
+    if (keys != nullptr) return send_all(client.get(), ssh_string(keys->answer(body)));
+    return send_all(agent.get(), message);
   }
 
   bool from_agent() {
@@ -96,6 +104,16 @@ struct Connection {
   }
 };
 
+/// Nothing when the user's agent does not answer.
+UniqueFd connect_to(const std::string& path) {
+  if (path.size() >= sizeof(sockaddr_un::sun_path)) return {};
+  UniqueFd agent(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_un address = address_of(path);
+  const bool connected =
+      agent && ::connect(agent.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  return connected ? std::move(agent) : UniqueFd();
+}
+
 }  // namespace
 
 bool ssh_request_allowed(std::uint8_t type) noexcept {
@@ -103,7 +121,7 @@ bool ssh_request_allowed(std::uint8_t type) noexcept {
 }
 
 SshProxy::SshProxy(const Options& options)
-    : agent_(options.agent), directory_(TempDir::create(options.directory, ".agent-")) {
+    : agent_(options.agent), keys_(options.keys), directory_(TempDir::create(options.directory, ".agent-")) {
   listener_ = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!listener_) throw SystemError(errno, "make the agent's socket");
   // The path of a socket is short, the store's need not be: the directory is named by its descriptor.
@@ -146,13 +164,10 @@ void SshProxy::serve(std::stop_token stop) {
     }
     if ((waits[1].revents & POLLIN) == 0) continue;
     UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    UniqueFd agent(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!client || !agent || connections.size() >= kMaxConnections ||
-        agent_.size() >= sizeof(sockaddr_un::sun_path))
-      continue;
-    const sockaddr_un address = address_of(agent_);
-    if (::connect(agent.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) continue;
-    connections.push_back({std::move(client), std::move(agent), {}});
+    if (!client || connections.size() >= kMaxConnections) continue;
+    UniqueFd agent = keys_ ? UniqueFd() : connect_to(agent_);
+    if (!keys_ && !agent) continue;
+    connections.push_back({std::move(client), std::move(agent), keys_.get(), {}});
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -9,14 +10,18 @@
 
 namespace imgbuild::builder {
 
+class SshKeys;
+
 /// A socket that speaks the ssh agent protocol to a RUN and passes on only what a build may ask for: listing
-/// identities and signing. Adding, removing and locking keys is answered with a failure (SEC-20…22). Serves
-/// on a thread of its own until it is destroyed; then every connection is closed.
+/// identities and signing, either to the user's agent or to keys of the build's own. Adding, removing and
+/// locking keys is answered with a failure (SEC-20…22). Serves on a thread of its own until it is destroyed;
+/// then every connection is closed.
 class SshProxy {
  public:
   struct Options {
-    std::string agent;   ///< path of the user's agent socket
-    int directory = -1;  ///< a private directory is made here for the socket
+    std::string agent;                    ///< path of the user's agent socket; unused with keys
+    std::shared_ptr<const SshKeys> keys;  ///< an agent of our own that holds only these (SEC-20)
+    int directory = -1;                   ///< a private directory is made here for the socket
     std::uint32_t mode = 0600;
     std::uint32_t uid = 0, gid = 0;
   };
@@ -33,6 +38,7 @@ class SshProxy {
   void serve(std::stop_token stop);
 
   std::string agent_;
+  std::shared_ptr<const SshKeys> keys_;
   TempDir directory_;
   UniqueFd listener_;
   UniqueFd socket_file_;

@@ -1,20 +1,16 @@
 #include "cli/options.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/unique_fd.h"
+#include "cli/ca_option.h"
 #include "cli/network_options.h"
+#include "cli/secret_options.h"
 
 namespace imgbuild::cli {
 
 namespace {
-
-constexpr std::uint64_t kMaxSecret = 500 * 1024;  // SEC-1
-constexpr std::size_t kMaxSecrets = 64;
 
 Error usage(std::string message) { return Error(std::move(message), ExitCode::usage); }
 
@@ -24,61 +20,6 @@ std::pair<std::string, std::string> split_pair(const std::string& text, const st
     throw usage(cat(option, " wants NAME=VALUE, not \"", printable(text), "\""));
   }
   return {text.substr(0, equals), text.substr(equals + 1)};
-}
-
-std::string read_secret_file(const std::string& path, const std::string& id) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-  if (!file) throw usage(cat("secret ", printable(id), ": cannot open ", printable(path)));
-  return read_file(file.get(), kMaxSecret, path);
-}
-
-/// `id=X[,src=FILE|,env=NAME]`; without a source the environment variable X, then the file X (as buildx
-/// does).
-std::pair<std::string, std::string> read_secret(const std::string& text, const Environment& environment) {
-  std::string id, source, variable, type;
-  for (const auto& field : split_csv(text)) {
-    const auto [key, value] = split_pair(field, "--secret");
-    if (key == "id")
-      id = value;
-    else if (key == "src" || key == "source")
-      source = value;
-    else if (key == "env")
-      variable = value;
-    else if (key == "type")
-      type = value;
-    else
-      throw usage(cat("--secret: unknown key \"", printable(key), "\"; use id, src, env or type"));
-  }
-  if (id.empty())
-    throw usage(cat("--secret needs an id: --secret id=NAME,src=FILE, not \"", printable(text), "\""));
-  if (!type.empty() && type != "file" && type != "env")
-    throw usage(cat("--secret: type is file or env, not \"", printable(type), "\""));
-  if (!source.empty() && !variable.empty()) throw usage("--secret: src and env exclude each other");
-  if (type == "env" && variable.empty()) variable = source.empty() ? id : source, source.clear();
-  if (!source.empty()) return {id, read_secret_file(source, id)};
-  if (!variable.empty()) {
-    const auto value = environment.find(variable);
-    if (!value)
-      throw usage(
-          cat("secret ", printable(id), ": the environment variable ", printable(variable), " is not set"));
-    return {id, *value};
-  }
-  if (const auto value = environment.find(id)) return {id, *value};
-  return {id, read_secret_file(id, id)};
-}
-
-/// `default[=SOCKET]` or `id=SOCKET`; without a path the caller's agent.
-std::pair<std::string, std::string> parse_ssh(const std::string& text, const Environment& environment) {
-  const auto equals = text.find('=');
-  const std::string id = text.substr(0, equals);
-  if (id.empty()) throw usage("--ssh wants default or ID=SOCKET");
-  if (equals != std::string::npos) return {id, text.substr(equals + 1)};
-  const auto agent = environment.find("SSH_AUTH_SOCK");
-  if (!agent || agent->empty()) {
-    throw usage(cat("--ssh ", printable(id), ": no agent is running (SSH_AUTH_SOCK is not set)"))
-        .with_note("start one with eval $(ssh-agent), or name a socket: --ssh default=/path/to/agent.sock");
-  }
-  return {id, *agent};
 }
 
 std::uint64_t parse_limit(std::string_view text, const std::string& whole) {
@@ -288,9 +229,9 @@ builder::BuildRequest make_request(const BuildOptions& options, const Environmen
     throw usage(cat("--context-modes is disk or git, not \"", printable(options.context_modes), "\""));
   }
   request.git_modes = options.context_modes == "git";
-  if (options.secrets.size() > kMaxSecrets) throw usage(cat("more than ", kMaxSecrets, " secrets"));
-  for (const auto& text : options.secrets) request.secrets.values.insert(read_secret(text, environment));
-  for (const auto& text : options.ssh) request.secrets.ssh_sockets.insert(parse_ssh(text, environment));
+  apply_secret_options(options, environment, request);
+  if (!options.ca_bundle.empty())
+    request.ca_bundle = read_ca_bundle(options.ca_bundle, environment.find("SSL_CERT_FILE").value_or(""));
   apply_proxies(environment, request);
   return request;
 }

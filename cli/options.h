@@ -23,6 +23,7 @@ struct BuildOptions {
   std::vector<std::string> tags, build_args, labels, build_contexts, outputs, secrets, ssh, allow,
       security_opts, add_hosts, ulimits, cdi_spec_dirs, dns, dns_search, dns_options;
   std::vector<std::string> no_cache_filter;
+  std::string ca_bundle;
   std::string target, platform, network = "default", progress = "auto", iid_file, metadata_file, hostname;
   LimitOptions limits;
   std::string compression = "gzip", context_modes = "disk", durability, store_limit, call = "build", shm_size,
@@ -30,7 +31,8 @@ struct BuildOptions {
   std::optional<int> compression_level;
   std::optional<std::int64_t> source_date_epoch;
   std::size_t jobs = 0;
-  bool no_cache = false, quiet = false, pull = false, stats = false, debug = false, check = false;
+  bool no_cache = false, quiet = false, pull = false, stats = false, debug = false, check = false,
+       allow_secret_leak = false, block_private_urls = false;
   std::string explain;  ///< empty, "text" or "json"
 };
 

@@ -30,8 +30,9 @@ namespace imgbuild::cli {
 
 namespace {
 
-oci::HttpOptions http_options(const Environment& environment) {
+oci::HttpOptions http_options(const StoreSession::Options& given, const Environment& environment) {
   oci::HttpOptions options;
+  options.ca_pem = given.ca_pem;
   options.user_agent = cat("imgbuild/", IMGBUILD_VERSION);
   const auto first_of = [&](std::initializer_list<const char*> names) {
     for (const char* name : names) {
@@ -55,10 +56,13 @@ std::string work_path(const std::string& path) {
   return cat(buffer, "/", path);
 }
 
-builder::RemoteOptions remote_options(int root, const std::string& work_directory, cache::HttpMemo& memo,
+builder::RemoteOptions remote_options(const StoreSession::Options& given, int root,
+                                      const std::string& work_directory, cache::HttpMemo& memo,
                                       oci::BlobStore& bodies, const Environment& environment) {
   builder::RemoteOptions options;
-  const oci::HttpOptions http = http_options(environment);
+  const oci::HttpOptions http = http_options(given, environment);
+  options.git.ca_pem = http.ca_pem;
+  options.global_addresses_only = given.block_private_urls;
   options.git.http_proxy = http.http_proxy;
   options.git.https_proxy = http.https_proxy;
   options.git.no_proxy = http.no_proxy;
@@ -130,7 +134,7 @@ struct StoreSession::Parts {
         cache(cache::open_cache_store(root(), &uses)),
         memo(cache::open_stat_memo(root())),
         http_memo(cache::open_http_memo(root())),
-        http(http_options(environment)),
+        http(http_options(options, environment)),
         registry(http, {}),
         puller(registry, blobs),
         bases(blobs, images, puller, options.pull, wall_clock_now, stop.get_token()),
@@ -138,7 +142,7 @@ struct StoreSession::Parts {
         cache_mounts(root(), &uses),
         work_directory(work_path(options.path)),
         remote(http, *memo, &pool, wall_clock_now,
-               remote_options(root(), work_directory, *http_memo, blobs, environment)),
+                remote_options(options, root(), work_directory, *http_memo, blobs, environment)),
         host{.blobs = blobs,
              .images = images,
              .cache = *cache,

@@ -23,12 +23,14 @@ class StoreSession {
     std::string path;
     TierChoice tier;
     bool with_sandbox = true;  ///< false: commands that only look at the store
-    bool pull = false;         ///< ask the registry even for names that are in the store
-    std::size_t threads = 0;   ///< 0: one a processor
-    int stdout_fd = 1;         ///< where outputs to `-` go
-    bool durable = false;      ///< --durability=safe
+    std::string ca_pem;        ///< certificates for registries, downloads and git; empty: the machine's
+    bool block_private_urls = false;  ///< ADD reaches public addresses only (NET-21)
+    bool pull = false;                ///< ask the registry even for names that are in the store
+    std::size_t threads = 0;          ///< 0: one a processor
+    int stdout_fd = 1;                ///< where outputs to `-` go
+    bool durable = false;             ///< --durability=safe
     builder::StoreLimits limits;
-    std::stop_token stop;  ///< ends waiting for locks of the store
+    std::stop_token stop;             ///< ends waiting for locks of the store
   };
   /// Creates what is missing. Throws Error when the directory belongs to somebody else, is open to others, or
   /// was made by a newer version (STO-1, STO-2).

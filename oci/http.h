@@ -32,6 +32,7 @@ struct HttpOptions {
   std::string no_proxy;     ///< hosts and suffixes, comma-separated; "*": no proxy at all
   std::string ca_file;      ///< instead of the system's certificates
   std::string ca_directory;
+  std::string ca_pem;                                 ///< certificates themselves, instead of ca_file
   std::chrono::milliseconds connect_timeout{30'000};  ///< name, TCP and TLS together (NET-11)
   std::chrono::seconds idle_timeout{60};  ///< gives up when slower than min_bytes_per_second for so long
   long min_bytes_per_second = 1024;

@@ -104,7 +104,11 @@ void HttpHop::configure_security(CURL* easy) {
   set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   set(easy, CURLOPT_SSL_VERIFYPEER, request_.verify_tls ? 1L : 0L);
   set(easy, CURLOPT_SSL_VERIFYHOST, request_.verify_tls ? 2L : 0L);
-  if (!options_.ca_file.empty()) set(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
+  if (!options_.ca_pem.empty()) {
+    const curl_blob blob{const_cast<char*>(options_.ca_pem.data()), options_.ca_pem.size(), CURL_BLOB_NOCOPY};
+    set(easy, CURLOPT_CAINFO_BLOB, &blob);
+  } else if (!options_.ca_file.empty())
+    set(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
   if (!options_.ca_directory.empty()) set(easy, CURLOPT_CAPATH, options_.ca_directory.c_str());
   if (request_.global_addresses_only) {
     set(easy, CURLOPT_OPENSOCKETFUNCTION, &HttpHop::socket_callback);

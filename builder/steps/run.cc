@@ -1,12 +1,15 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/secret_bytes.h"
 #include "base/strings.h"
 #include "builder/layer_content.h"
 #include "builder/output_limit.h"
 #include "builder/steps/run_devices.h"
+#include "builder/secret_guard.h"
 #include "builder/steps/run_mounts.h"
 #include "builder/steps/run_network.h"
+#include "builder/steps/run_trust.h"
 #include "builder/steps/step.h"
 #include "builder/user_lookup.h"
 
@@ -154,19 +157,20 @@ void require_success(const StepContext& context, const RunOp& op, const UserIds&
 }
 
 /// Runs the command and reports what it writes and what it used.
-SandboxResult run_in_sandbox(const StepContext& context, const SandboxSpec& spec, OutputTail& tail,
-                             std::stop_token stop) {
+SandboxResult run_in_sandbox(const StepContext& context, const SandboxSpec& spec, SecretGuard& guard,
+                             OutputTail& tail, std::stop_token stop) {
   OutputLimit limit(context.request.output_limits, OutputLimit::Clock::now());
   const OutputLimit::Sink report = [&](int stream, std::string_view bytes) {
     context.events.on_event(StepOutput{context.id, stream, std::string(bytes)});
   };
+  const auto show = [&](int stream, const std::string& bytes) {
+    tail.append(bytes);  // all of it: what is clipped above still explains a failure
+    limit.write(stream, bytes, OutputLimit::Clock::now(), report);
+  };
   const SandboxResult result = context.host.sandbox->run(
-      spec,
-      [&](int stream, std::string_view bytes) {
-        tail.append(bytes);  // all of it: what is clipped above still explains a failure
-        limit.write(stream, bytes, OutputLimit::Clock::now(), report);
-      },
+      spec, [&](int stream, std::string_view bytes) { show(stream, guard.output(stream, bytes)); },
       std::move(stop));
+  for (const int stream : {1, 2}) show(stream, guard.finish(stream));
   context.events.on_event(
       StepUsed{context.id, {result.cpu_time, result.peak_memory_bytes, result.peak_is_total}});
   return result;
@@ -199,18 +203,23 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   const auto snapshot = host.snapshots->prepare(context.before.layers);
   const RunNetwork network(context, op.network, stop);
   SandboxSpec spec = make_spec(context, op, user, mounts, network, devices);
+  apply_trust(spec, context, below, *content);
   spec.rootfs = snapshot->rootfs();
 
   OutputTail tail;
+  SecretGuard guard(context.request.secrets, mounts.secret_ids());
   SandboxResult result;
   try {
-    result = run_in_sandbox(context, spec, tail, stop);
+    result = run_in_sandbox(context, spec, guard, tail, stop);
   } catch (const StuckProcess& error) {
     snapshot->leave_to(error.pid());
     throw;
   }
+  for (auto& entry : spec.env) wipe(entry);
   require_success(context, op, user, result, tail.take());
-  StepOutcome outcome = store_layer(context, key, snapshot->diff(below), false,
+  guard.check_output();
+
+  StepOutcome outcome = store_layer(context, key, guard.guard(snapshot->diff(below)), false,
                                     [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
                                       snapshot->commit(chain, layer.diff_id);
                                     });

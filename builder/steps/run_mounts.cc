@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/secret_bytes.h"
 #include "base/strings.h"
 #include "builder/tree_copy.h"
 
@@ -45,7 +46,19 @@ ResolvedSource find_source(SourceTree& tree, const MountOptions& options) {
 
 }  // namespace
 
-RunMounts::RunMounts(const StepContext& context, const RunOp& op) : context_(context), op_(op) {}
+RunMounts::RunMounts(const StepContext& context, const RunOp& op) : context_(context), op_(op) {
+  for (const PlannedMount& mount : op.mounts) {
+    if (mount.options.type != Type::secret) continue;
+    const auto value = context.request.secrets.values.find(mount.options.effective_id());
+    if (value == context.request.secrets.values.end()) continue;
+    value->second->mark_mounted();
+    secret_ids_.push_back(value->first);
+  }
+}
+
+RunMounts::~RunMounts() {
+  for (auto& entry : env_) wipe(entry);
+}
 
 void RunMounts::add_to_key(cache::CacheKeyBuilder& key) {
   for (const PlannedMount& mount : op_.mounts) {
@@ -162,11 +175,11 @@ void RunMounts::open_secret(const PlannedMount& mount) {
     if (options.env) env_.push_back(cat(*options.env, "="));
     return;
   }
-  if (options.env) env_.push_back(cat(*options.env, "=", value->second));
+  if (options.env) env_.push_back(cat(*options.env, "=", value->second->value()));
   if (mount.target.empty()) return;  // env= without a target makes no file (MNT-44)
   mounts_.push_back({.kind = SandboxMount::Kind::file,
                      .target = mount.target,
-                     .content = value->second,
+                     .secret = value->second,
                      .read_only = true,
                      .no_exec = (options.mode.value_or(0400) & 0111) == 0,
                      .mode = options.mode.value_or(0400),
@@ -180,18 +193,22 @@ void RunMounts::open_ssh(const PlannedMount& mount, std::size_t number) {
     return entry.starts_with("SSH_AUTH_SOCK=");
   });
   if (number == 0 && !has_socket_variable) env_.push_back(cat("SSH_AUTH_SOCK=", mount.target));
-  const auto& sockets = context_.request.secrets.ssh_sockets;
-  const auto socket = sockets.find(options.effective_id());
-  if (socket == sockets.end()) {
+  const SecretStore& secrets = context_.request.secrets;
+  const auto socket = secrets.ssh_sockets.find(options.effective_id());
+  const auto keys = secrets.ssh_keys.find(options.effective_id());
+  const bool has_keys = keys != secrets.ssh_keys.end();
+  if (socket == secrets.ssh_sockets.end() && !has_keys) {
     if (!options.required) return;
     throw Error(cat("no SSH key \"", printable(options.id), "\" forwarded from the client"))
         .with_note("forward an agent with --ssh default, or keys with --ssh default=FILE");
   }
-  agents_.push_back(std::make_unique<SshProxy>(SshProxy::Options{.agent = socket->second,
-                                                                 .directory = context_.host.store_root,
-                                                                 .mode = options.mode.value_or(0600),
-                                                                 .uid = options.uid.value_or(0),
-                                                                 .gid = options.gid.value_or(0)}));
+  agents_.push_back(
+      std::make_unique<SshProxy>(SshProxy::Options{.agent = has_keys ? std::string() : socket->second,
+                                                   .keys = has_keys ? keys->second : nullptr,
+                                                   .directory = context_.host.store_root,
+                                                   .mode = options.mode.value_or(0600),
+                                                   .uid = options.uid.value_or(0),
+                                                   .gid = options.gid.value_or(0)}));
   mounts_.push_back({.kind = SandboxMount::Kind::bind,
                      .target = mount.target,
                      .source_fd = agents_.back()->socket_fd(),

@@ -19,6 +19,9 @@ namespace imgbuild::builder {
 class RunMounts {
  public:
   RunMounts(const StepContext& context, const RunOp& op);
+  ~RunMounts();
+  RunMounts(const RunMounts&) = delete;
+  RunMounts& operator=(const RunMounts&) = delete;
 
   /// Adds what the mounts contribute to the step's key: targets, types, flags, and the content of bind
   /// sources; never secret values, cache ids or source paths (CAC-14, CAC-15).
@@ -29,6 +32,8 @@ class RunMounts {
   void open(const UserIds& user, std::stop_token stop);
 
   std::vector<SandboxMount> take_mounts() { return std::move(mounts_); }
+  /// Ids of the secrets that were given and are mounted.
+  const std::vector<std::string>& secret_ids() const noexcept { return secret_ids_; }
   /// Variables from `env=` secrets and ssh mounts, "k=v".
   const std::vector<std::string>& env() const noexcept { return env_; }
 
@@ -42,7 +47,7 @@ class RunMounts {
   const StepContext& context_;
   const RunOp& op_;
   std::vector<SandboxMount> mounts_;
-  std::vector<std::string> env_;
+  std::vector<std::string> env_, secret_ids_;
   std::vector<UniqueFd> descriptors_;
   std::vector<TempDir> copies_;
   std::vector<CacheMountLease> caches_;

@@ -117,6 +117,8 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
   StoreSession session({.path = store_path(context.root, context.environment, tier.real_uid == 0),
                         .tier = tier,
                         .with_sandbox = true,
+                        .ca_pem = request.ca_bundle.all(),
+                        .block_private_urls = options.block_private_urls,
                         .pull = options.pull,
                         .threads = 0,
                         .stdout_fd = STDOUT_FILENO,
@@ -179,9 +181,16 @@ void add_options(CLI::App& command, BuildOptions& o) {
                   "app.tar, a folder, -, or type=oci|docker|tar|local|image|cacheonly,dest=PATH")
       ->allow_extra_args(false);
   command.add_option("--platform", o.platform, "os/arch[/variant] to build for");
-  command.add_option("--secret", o.secrets, "id=NAME[,src=FILE|,env=NAME]; may repeat")
+  command.add_option("--secret", o.secrets, "id=NAME[,src=FILE|,env=NAME|,command=TEXT]; may repeat")
       ->allow_extra_args(false);
-  command.add_option("--ssh", o.ssh, "default or ID=SOCKET; may repeat")->allow_extra_args(false);
+  command.add_option("--ssh", o.ssh, "default, ID=SOCKET or ID=KEY[,KEY…]; may repeat")
+      ->allow_extra_args(false);
+  command.add_option("--ca-bundle", o.ca_bundle,
+                     "PEM file of certificates to trust in RUN and for registries, ADD and git");
+  command.add_flag("--block-private-urls", o.block_private_urls,
+                   "Let ADD reach public addresses only, at every redirect");
+  command.add_flag("--allow-secret-leak", o.allow_secret_leak,
+                   "Let a secret's bytes into layers, configuration and output");
   add_network_options(command, o);
   command
       .add_option("--allow", o.allow,

@@ -192,7 +192,9 @@ TEST_CASE("gzip from elsewhere is read: one large member, several, empty ones be
                                           empty) == "a" + large + "b");
 }
 
-TEST_CASE("damaged gzip is refused: cut anywhere, changed anywhere that matters, with bytes behind it") {
+TEST_CASE(
+    "damaged gzip is refused: cut anywhere, changed anywhere that matters, with bytes behind it (ATK-67, "
+    "ATK-68)") {
   for (const std::string& packed :
        {zlib_gzip(text(3000)), zlib_gzip(text(2'000'000)), pack(kGzip, text(2'000'000))}) {
     const std::size_t step = packed.size() / 50 + 1;
@@ -214,7 +216,7 @@ TEST_CASE("damaged gzip is refused: cut anywhere, changed anywhere that matters,
   }
 }
 
-TEST_CASE("damaged zstd is refused") {
+TEST_CASE("damaged zstd is refused (ATK-67)") {
   const std::string packed = pack(kZstd, text(500'000));
   for (std::size_t length = 0; length < packed.size(); length += 997) {
     CAPTURE(length);
@@ -241,7 +243,7 @@ TEST_CASE("several zstd frames and small skippable ones are read, large skippabl
   CHECK_THROWS_AS((void)unpack(CompressionKind::zstd, frame + skippable(100).substr(0, 50)), IntegrityError);
 }
 
-TEST_CASE("a zstd window of more than 128 MiB is refused") {
+TEST_CASE("a zstd window of more than 128 MiB is refused (ATK-66)") {
   // Frame header: no content size, window descriptor 18 << 3 (2^28 bytes), then an empty last raw block.
   const std::string frame("\x28\xb5\x2f\xfd\x00\x90\x01\x00\x00", 9);
   CHECK_THROWS_AS((void)unpack(CompressionKind::zstd, frame), IntegrityError);
@@ -260,7 +262,7 @@ TEST_CASE("our zstd has a checksum, no content size and a window of at most 8 Mi
   }
 }
 
-TEST_CASE("only the format that was announced is read") {
+TEST_CASE("only the format that was announced is read (ATK-69)") {
   const std::string gzip = pack(kGzip, "x");
   const std::string zstd = pack(kZstd, "x");
   CHECK_THROWS_AS((void)unpack(CompressionKind::gzip, zstd), IntegrityError);
@@ -278,7 +280,7 @@ TEST_CASE("only the format that was announced is read") {
   CHECK(sniff_compression("") == CompressionKind::none);
 }
 
-TEST_CASE("output beyond the limit is refused") {
+TEST_CASE("output beyond the limit is refused (ATK-66)") {
   const std::string packed = pack(kGzip, std::string(100'000, '\0'));
   CHECK(unpack(CompressionKind::gzip, packed, {.max_output = 100'000}).size() == 100'000);
   CHECK_THROWS_AS((void)unpack(CompressionKind::gzip, packed, {.max_output = 99'999}), IntegrityError);

@@ -246,7 +246,7 @@ TEST_CASE("a token for a git host is sent to that host and is on no command line
   Sources sources;
   if (!sources.fixture.has_git()) return;
   SecretStore secrets;
-  secrets.values["GIT_AUTH_TOKEN.127.0.0.1"] = "tok\n";
+  secrets.values["GIT_AUTH_TOKEN.127.0.0.1"] = std::make_shared<Secret>("tok\n");
   (void)sources.fetcher.fetch({.source = sources.fixture.url() + "/git/repo.git"}, secrets, {});
   const auto requests = sources.fixture.server().requests();
   REQUIRE(!requests.empty());

@@ -79,7 +79,7 @@ TEST_CASE("failures name the status") {
   CHECK(error_of(fixture.url() + "/r*.txt").starts_with("invalid response status 404"));
 }
 
-TEST_CASE("a checksum decides, and a wrong one is refused before anything is asked for") {
+TEST_CASE("a checksum decides, and a wrong one is refused before anything is asked for (ATK-125)") {
   tests::RemoteFixture fixture;
   oci::HttpClient http({});
   CHECK(bytes_of(fetch_http(http, fixture.url() + "/f.txt", {.checksum = "sha256:" + kHelloDigest}, {})) ==
@@ -99,7 +99,7 @@ TEST_CASE("a checksum decides, and a wrong one is refused before anything is ask
   CHECK(fixture.server().requests().empty());
 }
 
-TEST_CASE("names that are no file names are refused") {
+TEST_CASE("names that are no file names are refused (ATK-123)") {
   CHECK(file_name_of_url("http://h/a/b.tar.gz?x=/y") == "b.tar.gz");
   CHECK(file_name_of_url("http://h/%e2%82%ac") == "€");
   CHECK(file_name_of_url("http://h/100%") == "100%");
@@ -110,7 +110,7 @@ TEST_CASE("names that are no file names are refused") {
   }
 }
 
-TEST_CASE("redirects to other schemes and cut bodies are errors") {
+TEST_CASE("redirects to other schemes and cut bodies are errors (ATK-122, ATK-125)") {
   tests::HttpServer server([](const tests::ServerRequest& request) {
     if (request.path == "/cut") return tests::ServerReply{.body = "0123456789", .cut_at = 5};
     return tests::ServerReply{.status = 302, .headers = {{"Location", request.query}}};

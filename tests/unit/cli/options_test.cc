@@ -79,10 +79,10 @@ TEST_CASE("secrets come from files or variables, and a missing one is an error t
   BuildOptions options;
   options.secrets = {"id=a,src=" + path, "id=b,env=TOKEN", "id=TOKEN", "id=c,type=env,env=TOKEN"};
   const auto request = request_of(options);
-  CHECK(request.secrets.values.at("a") == "from file");
-  CHECK(request.secrets.values.at("b") == "t0ken");
-  CHECK(request.secrets.values.at("TOKEN") == "t0ken");
-  CHECK(request.secrets.values.at("c") == "t0ken");
+  CHECK(request.secrets.values.at("a")->value() == "from file");
+  CHECK(request.secrets.values.at("b")->value() == "t0ken");
+  CHECK(request.secrets.values.at("TOKEN")->value() == "t0ken");
+  CHECK(request.secrets.values.at("c")->value() == "t0ken");
   for (const std::string bad : {"src=x", "id=a,src=/nonexistent", "id=a,env=MISSING", "id=a,src=x,env=y",
                                 "id=a,kind=x", "id=a,type=x"}) {
     CAPTURE(bad);

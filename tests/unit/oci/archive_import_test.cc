@@ -131,7 +131,7 @@ TEST_CASE("links inside a docker archive lead to other members, in any order") {
   CHECK(image.manifest.layers[0].media_type == kOciLayerGzip);  // by its bytes, whatever its name
 }
 
-TEST_CASE("a layer that is not what the config says is refused") {
+TEST_CASE("a layer that is not what the config says is refused (ATK-93)") {
   ImageConfig config = golden_config();
   config.diff_ids[0].value = Digest::parse("sha256:" + std::string(64, '7'));
   const std::string bytes = config.serialize();
@@ -144,7 +144,7 @@ TEST_CASE("a layer that is not what the config says is refused") {
   }
 }
 
-TEST_CASE("hostile docker archives are refused") {
+TEST_CASE("hostile docker archives are refused (ATK-97)") {
   const std::string config = config_bytes();
   const std::string wrong_name = std::string(64, '1') + ".json";
   const Members good = {{"l", plain_layer()}, {"c", config}};
@@ -188,7 +188,7 @@ TEST_CASE("hostile docker archives are refused") {
   CHECK(import_bytes(make_archive(members), blobs).size() == 1);  // the cases fail for their own reason
 }
 
-TEST_CASE("hostile OCI archives are refused") {
+TEST_CASE("hostile OCI archives are refused (ATK-97)") {
   const Parts parts;
   const auto broken = [&](auto change) {
     Members members = parts.members;
@@ -222,7 +222,7 @@ TEST_CASE("hostile OCI archives are refused") {
   CHECK_THROWS_AS(import_bytes(cut, blobs), IntegrityError);
 }
 
-TEST_CASE("a layout directory is read beneath itself only") {
+TEST_CASE("a layout directory is read beneath itself only (ATK-97)") {
   namespace fs = std::filesystem;
   const TempDir dir = TempDir::create(std::string("/tmp"), "import");
   DiskBlobStore source(dir.fd());

@@ -66,7 +66,7 @@ TEST_CASE("a body beyond the limit is an error even when its length was a lie") 
   CHECK_NOTHROW(http.send({.url = server.url(), .body_limit = 5000}));
 }
 
-TEST_CASE("an endless header block is refused") {
+TEST_CASE("an endless header block is refused (ATK-94)") {
   HttpServer server([](const ServerRequest&) {
     ServerReply reply;
     for (int i = 0; i < 100; ++i) reply.headers.emplace_back("X-Long", std::string(1000, 'h'));
@@ -91,7 +91,7 @@ TEST_CASE("resets, cut bodies and dead ports are broken transfers") {
   CHECK_THROWS_AS(get(http, dead), TransferError);
 }
 
-TEST_CASE("a server that stops sending is given up") {
+TEST_CASE("a server that stops sending is given up (ATK-94)") {
   HttpServer server(
       [](const ServerRequest&) { return ServerReply{.body = "half", .claimed_length = 8, .stall = true}; });
   HttpClient http({.idle_timeout = std::chrono::seconds(1)});
@@ -121,7 +121,7 @@ TEST_CASE("what a sink throws comes out unchanged") {
   CHECK_THROWS_AS(http.send(request), IntegrityError);
 }
 
-TEST_CASE("credentials follow a redirect within the origin and nowhere else") {
+TEST_CASE("credentials follow a redirect within the origin and nowhere else (ATK-87)") {
   HttpServer other([](const ServerRequest& request) {
     if (request.path == "/back") return ServerReply{.status = 307, .headers = {{"Location", request.query}}};
     return ServerReply{.body = "other:" + request.header("authorization") + request.header("cookie")};
@@ -150,7 +150,7 @@ TEST_CASE("credentials follow a redirect within the origin and nowhere else") {
   CHECK(ask("/round") == "own:");  // a server must not be able to aim our credentials
 }
 
-TEST_CASE("redirects to other schemes, with user names, or without end are refused") {
+TEST_CASE("redirects to other schemes, with user names, or without end are refused (ATK-122)") {
   HttpServer server([](const ServerRequest& request) {
     if (request.path == "/hops") {
       const auto left = parse_decimal(request.query).value_or(0);
@@ -169,7 +169,7 @@ TEST_CASE("redirects to other schemes, with user names, or without end are refus
   CHECK_THROWS_AS(get(http, server.url() + "/hops?6"), RegistryError);
 }
 
-TEST_CASE("a POST is not silently repeated elsewhere") {
+TEST_CASE("a POST is not silently repeated elsewhere (ATK-88)") {
   HttpServer server([](const ServerRequest& request) {
     const int status = request.path == "/see" ? 303 : 307;
     if (request.path == "/end") return ServerReply{.body = request.method + ":" + request.body};
@@ -184,7 +184,7 @@ TEST_CASE("a POST is not silently repeated elsewhere") {
   CHECK(http.send(request).status == 303);
 }
 
-TEST_CASE("an answer that is only for public addresses cannot come from this machine") {
+TEST_CASE("an answer that is only for public addresses cannot come from this machine (ATK-122)") {
   HttpServer server([](const ServerRequest&) { return ServerReply{.body = "inner"}; });
   HttpClient http({});
   (void)get(http, server.url());  // an open connection must not be a way around the check
@@ -193,7 +193,7 @@ TEST_CASE("an answer that is only for public addresses cannot come from this mac
   CHECK(server.requests().size() == 1);
 }
 
-TEST_CASE("headers with line breaks are not sent") {
+TEST_CASE("headers with line breaks are not sent (ATK-90)") {
   HttpServer server([](const ServerRequest&) { return ServerReply{}; });
   HttpClient http({});
   CHECK_THROWS_AS(http.send({.url = server.url(), .authorization = "Bearer a\r\nX-Evil: 1"}), RegistryError);

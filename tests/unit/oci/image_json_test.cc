@@ -36,7 +36,7 @@ TEST_CASE("pretty JSON keeps empty lists on one line") {
   CHECK(json.take() == "{\n  \"a\": [],\n  \"b\": {\n    \"c\": -1\n  }\n}");
 }
 
-TEST_CASE("the reader refuses what two readers could understand differently") {
+TEST_CASE("the reader refuses what two readers could understand differently (ATK-92)") {
   for (const std::string bad : {"", "{", "{}x", "{\"a\":1,\"a\":2}", "[1,]", "\"\xff\"",
                                 "{\"a\":{\"b\":1,\"b\":1}}", "99999999999999999999999", "nul"}) {
     CAPTURE(bad);
@@ -65,7 +65,7 @@ TEST_CASE("platforms are normalised and foreign spellings understood") {
   }
 }
 
-TEST_CASE("references are normalised and checked before they reach a URL") {
+TEST_CASE("references are normalised and checked before they reach a URL (ATK-99)") {
   CHECK(Reference::parse("alpine").str() == "docker.io/library/alpine:latest");
   CHECK(Reference::parse("alpine").familiar() == "alpine:latest");
   CHECK(Reference::parse("u/p:1").str() == "docker.io/u/p:1");
@@ -106,7 +106,7 @@ TEST_CASE("a config survives the round trip and drops foreign members") {
   CHECK(stripped.serialize().find("ostname") == std::string::npos);
 }
 
-TEST_CASE("a digest is checked before it can become a path") {
+TEST_CASE("a digest is checked before it can become a path (ATK-84)") {
   for (const char* digest : {"sha256:../../etc", "sha256:00", "md5:0", ""}) {
     CAPTURE(digest);
     const std::string text = "{\"schemaVersion\":2,\"mediaType\":\"" + std::string(kOciManifest) +
@@ -115,7 +115,7 @@ TEST_CASE("a digest is checked before it can become a path") {
   }
 }
 
-TEST_CASE("a document that is both manifest and index is refused") {
+TEST_CASE("a document that is both manifest and index is refused (ATK-83)") {
   const std::string both = "{\"schemaVersion\":2,\"mediaType\":\"" + std::string(kOciManifest) +
                            "\",\"manifests\":[],\"layers\":[]}";
   CHECK_THROWS_AS(Manifest::parse(both, kOciManifest), IntegrityError);

@@ -32,7 +32,7 @@ TEST_CASE("an image is loaded as it was written") {
   CHECK(loaded.layers[0].diff_id == written.layers[0].diff_id);
 }
 
-TEST_CASE("a manifest that does not fit its config or descriptor is refused") {
+TEST_CASE("a manifest that does not fit its config or descriptor is refused (ATK-93)") {
   MemoryBlobStore blobs;
   const Platform here = Platform::parse("linux/amd64");
   Image image = golden_image(blobs);

@@ -122,7 +122,7 @@ TEST_CASE("owners, devices and capabilities are kept when allowed" * doctest::sk
   CHECK(applied.placeholders.empty());
 }
 
-TEST_CASE("devices that cannot be made become empty files, and are listed") {
+TEST_CASE("devices that cannot be made become empty files, and are listed (ATK-61)") {
   const Disk disk;
   StringSource source(
       RawTar().member({.name = "null", .type = '3', .dev_major = "0000001", .dev_minor = "0000003"}).str());
@@ -134,7 +134,7 @@ TEST_CASE("devices that cannot be made become empty files, and are listed") {
   CHECK(S_ISREG(disk.scan().at("null").info.st_mode));
 }
 
-TEST_CASE("whiteouts become devices 0:0 for what lies below, wherever they stand in the layer") {
+TEST_CASE("whiteouts become devices 0:0 for what lies below, wherever they stand in the layer (ATK-57)") {
   const FileTree lower = tree_of(RawTar().dir("d/").file("d/x").file("d/y").dir("e/").file("e/x").file("f"));
   const Disk disk;
   apply(RawTar()
@@ -177,7 +177,7 @@ TEST_CASE("directories the layer only implies take their attributes from below")
   CHECK(nodes.at("s").directory());
 }
 
-TEST_CASE("links made earlier in the layer are followed inside it, and never out of it") {
+TEST_CASE("links made earlier in the layer are followed inside it, and never out of it (ATK-53)") {
   const Disk disk;
   apply(RawTar()
             .link("bin", "usr/bin")
@@ -199,7 +199,7 @@ TEST_CASE("links made earlier in the layer are followed inside it, and never out
   check_refused(RawTar().file("a").link("l", "a").file("l/x"));
 }
 
-TEST_CASE("the last of entries with one name wins") {
+TEST_CASE("the last of entries with one name wins (ATK-56)") {
   const Disk disk;
   apply(RawTar()
             .dir("a/")
@@ -224,7 +224,7 @@ TEST_CASE("the last of entries with one name wins") {
   CHECK(nodes.at("e").mode() == 0711);
 }
 
-TEST_CASE("replacing one name of a hard link leaves the other") {
+TEST_CASE("replacing one name of a hard link leaves the other (ATK-55)") {
   const Disk disk;
   const auto applied = apply(RawTar().file("a", "old").hard("b", "a").hard("c", "b").file("a", "new"), disk);
   const auto nodes = disk.scan();
@@ -237,7 +237,7 @@ TEST_CASE("replacing one name of a hard link leaves the other") {
   CHECK(tree.find("a") != tree.find("b"));
 }
 
-TEST_CASE("hard links to anything but an earlier file of the layer are refused") {
+TEST_CASE("hard links to anything but an earlier file of the layer are refused (ATK-54)") {
   check_refused(RawTar().hard("a", "/etc/passwd"));
   check_refused(RawTar().hard("a", "b").file("b"));
   check_refused(RawTar().dir("d/").hard("a", "d"));
@@ -252,7 +252,7 @@ TEST_CASE("a hard link to a symlink links the symlink") {
   CHECK(disk.scan().at("m").content == "/etc/passwd");
 }
 
-TEST_CASE("the device 0:0 deletes, with a warning") {
+TEST_CASE("the device 0:0 deletes, with a warning (ATK-58)") {
   const FileTree lower = tree_of(RawTar().file("x"));
   const Disk disk;
   const auto applied = apply(RawTar().member({.name = "x", .type = '3'}), disk, lower);

@@ -87,7 +87,7 @@ TEST_CASE("a visitor gets the bytes") {
   CHECK(seen == "a=one b=two ");
 }
 
-TEST_CASE("a layer that is not what its descriptor says is refused") {
+TEST_CASE("a layer that is not what its descriptor says is refused (ATK-69, ATK-93)") {
   MemoryBlobStore store;
   const auto layer = write_layer({pending(file_entry("a"), "one")}, {}, store, nullptr).layer;
   CHECK(index_layer(store, layer).entries.size() == 1);
@@ -112,7 +112,7 @@ TEST_CASE("a layer that is not what its descriptor says is refused") {
   CHECK_THROWS_AS((void)index_layer(store, layer), IntegrityError);
 }
 
-TEST_CASE("bytes behind the end of the archive belong to the diff ID") {
+TEST_CASE("bytes behind the end of the archive belong to the diff ID (ATK-68)") {
   MemoryBlobStore store;
   const std::string tar = RawTar().file("a").str() + std::string(5000, 'z');
   const Digest digest = sha256(tar);
@@ -170,14 +170,14 @@ TEST_CASE("a hard link whose target goes becomes the file") {
   CHECK(index_of(RawTar().file("a", "xyz").hard("b", "a").file("a")).entries[0].attributes.size == 3);
 }
 
-TEST_CASE("many replacements of one name take no more than linear time") {
+TEST_CASE("many replacements of one name take no more than linear time (ATK-56)") {
   RawTar tar;
   for (int i = 0; i < 3000; ++i)
     tar.dir("a/").file("a/.wh.x").file("a/y").hard("a/z", "a/y").file("a").link("a", "b");
   CHECK(names(index_of(tar)) == "a");
 }
 
-TEST_CASE("a layer cannot make paths longer than 4096 bytes through links") {
+TEST_CASE("a layer cannot make paths longer than 4096 bytes through links (ATK-53)") {
   std::string deep;
   for (int i = 0; i < 12; ++i) deep += (i == 0 ? "" : "/") + std::string(250, 'd');
   CHECK_THROWS_AS(

@@ -145,7 +145,7 @@ TEST_CASE("a layer of an unknown image is not asked for anywhere") {
   CHECK_THROWS_AS(here.puller.fetch_layers({layer}), RegistryError);
 }
 
-TEST_CASE("a layer with wrong bytes fails the fetch and is not stored") {
+TEST_CASE("a layer with wrong bytes fails the fetch and is not stored (ATK-80)") {
   Published there;
   Puller here;
   const Image image = here.puller.resolve(there.name(), kAmd64);
@@ -167,7 +167,7 @@ TEST_CASE("one failure ends the other transfers") {
   CHECK_THROWS_AS(here.puller.fetch_layers(image.layers), RegistryStatusError);
 }
 
-TEST_CASE("a tag that moves during a pull gives one consistent image") {
+TEST_CASE("a tag that moves during a pull gives one consistent image (ATK-95)") {
   Published there;
   Puller here;
   std::atomic<int> answers{0};
@@ -179,7 +179,7 @@ TEST_CASE("a tag that moves during a pull gives one consistent image") {
   CHECK(here.puller.resolve(there.name(), kAmd64).manifest_bytes == there.manifest);
 }
 
-TEST_CASE("documents that are not what the index says are refused") {
+TEST_CASE("documents that are not what the index says are refused (ATK-80)") {
   Published there;
   Puller here;
   SUBCASE("config with other bytes") {
@@ -195,7 +195,7 @@ TEST_CASE("documents that are not what the index says are refused") {
   CHECK_THROWS_AS(here.puller.resolve(there.name(), kAmd64), IntegrityError);
 }
 
-TEST_CASE("indexes in indexes end somewhere") {
+TEST_CASE("indexes in indexes end somewhere (ATK-91)") {
   Published there;
   Puller here;
   std::string inner = there.index;

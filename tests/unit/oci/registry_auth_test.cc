@@ -54,7 +54,7 @@ TEST_CASE("challenges are read with odd quoting, several to a header") {
   CHECK(all[3].scheme == "digest");
 }
 
-TEST_CASE("broken challenges end without harm") {
+TEST_CASE("broken challenges end without harm (ATK-89)") {
   CHECK(parse_challenges({""}).empty());
   CHECK(parse_challenges({"=\"x\""}).empty());
   CHECK(parse_challenges({"realm=\"x\""}).empty());
@@ -142,7 +142,7 @@ TEST_CASE("a registry that refuses every token is given up with a clear text") {
   CHECK(server.server().requests().size() <= 6);
 }
 
-TEST_CASE("token answers that are too long, broken, or break out of a header are refused") {
+TEST_CASE("token answers that are too long, broken, or break out of a header are refused (ATK-90)") {
   for (const std::string& body :
        {std::string(2u << 20, ' '), std::string("{"), std::string("[]"), std::string("{}"),
         std::string(R"({"token":"a\r\nX-Evil: 1"})"), std::string(R"({"token":""})")}) {
@@ -157,7 +157,7 @@ TEST_CASE("token answers that are too long, broken, or break out of a header are
   }
 }
 
-TEST_CASE("realms that lead elsewhere than to a token server are refused") {
+TEST_CASE("realms that lead elsewhere than to a token server are refused (ATK-89)") {
   HttpClient http({});
   RegistryAuth auth(http, {});
   const AuthTarget target = target_at("https://registry.test/v2/", false);
@@ -177,7 +177,7 @@ TEST_CASE("realms that lead elsewhere than to a token server are refused") {
   }
 }
 
-TEST_CASE("a plain http registry may use a token server of its own host only") {
+TEST_CASE("a plain http registry may use a token server of its own host only (ATK-89)") {
   HttpServer inner([](const ServerRequest&) { return ServerReply{.body = R"({"token":"x"})"}; });
   HttpClient http({});
   RegistryAuth auth(http, {});
@@ -197,7 +197,7 @@ TEST_CASE("without a bearer or basic challenge, or without credentials for basic
   CHECK_THROWS_AS(auth.answer(target, {"Basic realm=\"x\""}, "", {}), RegistryError);
 }
 
-TEST_CASE("credentials are used for basic, and never unencrypted to another machine") {
+TEST_CASE("credentials are used for basic, and never unencrypted to another machine (ATK-89)") {
   HttpClient http({});
   RegistryAuthOptions options;
   options.credentials = [](const std::string&) { return RegistryCredentials{"user", "secret", ""}; };

@@ -112,7 +112,7 @@ TEST_CASE("a HEAD that is not allowed or tells nothing is no answer") {
         sha256(kEmptyIndex));
 }
 
-TEST_CASE("a manifest with other bytes than its digest is refused") {
+TEST_CASE("a manifest with other bytes than its digest is refused (ATK-80)") {
   TestRegistry server;
   const std::string digest = sha256("the real one").str();
   server.plant_manifest("a/b", digest, {std::string(kOciIndex), kEmptyIndex});
@@ -123,7 +123,7 @@ TEST_CASE("a manifest with other bytes than its digest is refused") {
                   IntegrityError);
 }
 
-TEST_CASE("a digest header that disagrees with the bytes is refused") {
+TEST_CASE("a digest header that disagrees with the bytes is refused (ATK-80)") {
   TestRegistry server;
   server.intercept = [](const ServerRequest&) {
     return ServerReply{.headers = {{"Content-Type", std::string(kOciIndex)},
@@ -134,7 +134,7 @@ TEST_CASE("a digest header that disagrees with the bytes is refused") {
   CHECK_THROWS_AS(client.registry.load_manifest(name_in(server, "a/b:v1"), "v1"), IntegrityError);
 }
 
-TEST_CASE("media type, header and document must agree") {
+TEST_CASE("media type, header and document must agree (ATK-83)") {
   TestRegistry server;
   Client client;
   const auto load = [&](const std::string& type, const std::string& bytes) {
@@ -150,7 +150,7 @@ TEST_CASE("media type, header and document must agree") {
   CHECK_THROWS_AS(load(std::string(kOciIndex), "not json"), IntegrityError);
 }
 
-TEST_CASE("a manifest beyond 4 MiB is not read to its end") {
+TEST_CASE("a manifest beyond 4 MiB is not read to its end (ATK-82)") {
   TestRegistry server;
   server.put_manifest("a/b", "big", std::string(kOciIndex), std::string((4u << 20) + 1, ' '));
   Client client;
@@ -170,7 +170,7 @@ TEST_CASE("a blob is streamed, verified and stored") {
   CHECK(store.count() == 2);
 }
 
-TEST_CASE("blobs that lie about content or size are refused and not stored") {
+TEST_CASE("blobs that lie about content or size are refused and not stored (ATK-80, ATK-81)") {
   TestRegistry server;
   Client client;
   MemoryBlobStore store;
@@ -229,7 +229,7 @@ TEST_CASE("a broken transfer is resumed where it broke") {
   }
 }
 
-TEST_CASE("a server that does not know ranges, or the wrong ones, still gives the right blob") {
+TEST_CASE("a server that does not know ranges, or the wrong ones, still gives the right blob (ATK-94)") {
   TestRegistry server;
   std::string bytes(300'000, '\0');
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 17 >> 2);
@@ -323,7 +323,7 @@ TEST_CASE("a host that was declared insecure may speak http") {
   CHECK(client.registry.load_manifest(name_in(server, "a/b:v1"), "v1").bytes == kEmptyIndex);
 }
 
-TEST_CASE("a small blob is bounded before it is asked for") {
+TEST_CASE("a small blob is bounded before it is asked for (ATK-82)") {
   TestRegistry server;
   server.put_blob("config");
   Client client;

@@ -86,14 +86,14 @@ TEST_CASE("every type that layers have is read") {
   CHECK(all[8].entry.hard_link_target == "0");
 }
 
-TEST_CASE("other types are refused") {
+TEST_CASE("other types are refused (ATK-61, ATK-69)") {
   for (const char type : std::string("MVDNXASsZ89")) {
     CAPTURE(type);
     if (type != 'S') check_refused(RawTar().member({.name = "a", .type = type}));
   }
 }
 
-TEST_CASE("names come in their simplest relative form") {
+TEST_CASE("names come in their simplest relative form (ATK-51)") {
   CHECK(name_of_file("./a") == "a");
   CHECK(name_of_file("/a//b/./c") == "a/b/c");
   CHECK(name_of_file("//a") == "a");
@@ -104,7 +104,7 @@ TEST_CASE("names come in their simplest relative form") {
   CHECK(only(RawTar().file(k100)).entry.path == k100);
 }
 
-TEST_CASE("names that could lead out, or nowhere, are refused") {
+TEST_CASE("names that could lead out, or nowhere, are refused (ATK-50)") {
   for (const std::string name : {"..", "../a", "a/../../b", "a/..", "./..//x", ""}) {
     CAPTURE(name);
     check_refused(RawTar().file(name));
@@ -119,7 +119,7 @@ TEST_CASE("names that could lead out, or nowhere, are refused") {
   check_refused(RawTar().pax({{"path", deep + "b"}}).file("a"));
 }
 
-TEST_CASE("the root can only be a directory") {
+TEST_CASE("the root can only be a directory (ATK-52)") {
   for (const std::string name : {".", "/", "./"}) {
     CAPTURE(name);
     check_refused(RawTar().member({.name = name, .type = '2', .link = "/etc"}));
@@ -145,7 +145,7 @@ TEST_CASE("a v7 header has no prefix and needs no magic") {
         "a");
 }
 
-TEST_CASE("numbers may be octal with blanks or base-256, and nothing else") {
+TEST_CASE("numbers may be octal with blanks or base-256, and nothing else (ATK-62, ATK-65)") {
   const auto uid = [](const std::string& field) {
     return only(RawTar().member({.name = "a", .uid = field})).entry.attributes.uid;
   };
@@ -220,7 +220,7 @@ TEST_CASE("the last of repeated PAX keys counts, and an empty value takes it bac
   CHECK(only(RawTar().pax({{"path", "x"}, {"path", ""}}).file("a")).entry.path == "a");
 }
 
-TEST_CASE("a PAX size decides how much data follows") {
+TEST_CASE("a PAX size decides how much data follows (ATK-63)") {
   const auto all = members(RawTar()
                                .pax({{"size", "3"}})
                                .member({.name = "a", .size = "00000000000"})
@@ -232,7 +232,7 @@ TEST_CASE("a PAX size decides how much data follows") {
   CHECK(all[1].entry.path == "b");
 }
 
-TEST_CASE("a PAX header belongs to the next member, past a long name") {
+TEST_CASE("a PAX header belongs to the next member, past a long name (ATK-63)") {
   const auto all = members(RawTar().pax({{"uid", "7"}}).gnu_long('L', "long").file("a").file("b").str());
   REQUIRE(all.size() == 2);
   CHECK(all[0].entry.path == "long");
@@ -241,7 +241,7 @@ TEST_CASE("a PAX header belongs to the next member, past a long name") {
   CHECK(all[1].entry.attributes.uid == 0);
 }
 
-TEST_CASE("malformed or ambiguous PAX headers are refused") {
+TEST_CASE("malformed or ambiguous PAX headers are refused (ATK-63)") {
   for (const std::string text : {"5 a=b", "6 a=b\nx", "6 ab\n", "6 =ab\n", "x a=b\n", "7 a=b\n", "5 a=b\n\n",
                                  "06 a=bc", "99999999999999999999 a=b\n", " 6 a=b\n", "3 \n", "1 "}) {
     CAPTURE(text);
@@ -263,7 +263,7 @@ TEST_CASE("malformed or ambiguous PAX headers are refused") {
   check_refused(RawTar().member({.name = "x", .type = 'L', .size = "00000200001"}));
 }
 
-TEST_CASE("global PAX headers are ignored unless they would change what follows") {
+TEST_CASE("global PAX headers are ignored unless they would change what follows (ATK-63)") {
   CHECK(only(RawTar().pax({{"comment", "0123"}}, 'g').file("a")).entry.path == "a");
   for (const std::string key :
        {"path", "size", "uid", "gid", "linkpath", "mtime", "SCHILY.xattr.user.a", "GNU.sparse.size"}) {
@@ -272,7 +272,7 @@ TEST_CASE("global PAX headers are ignored unless they would change what follows"
   }
 }
 
-TEST_CASE("attributes that steer overlays or belong to this machine are dropped") {
+TEST_CASE("attributes that steer overlays or belong to this machine are dropped (ATK-59, ATK-60, ATK-76)") {
   const auto member = only(RawTar()
                                .pax({{"SCHILY.xattr.trusted.overlay.opaque", "y"},
                                      {"SCHILY.xattr.security.selinux", "x"},
@@ -317,7 +317,7 @@ TEST_CASE("whiteouts and opaque markers are recognised, AUFS leftovers skipped")
   CHECK(all[4].entry.path == std::string(90, 'n'));
 }
 
-TEST_CASE("malformed whiteouts are refused") {
+TEST_CASE("malformed whiteouts are refused (ATK-57)") {
   for (const std::string name :
        {".wh.", ".wh..", ".wh...", "a/.wh.", ".wh.a/b", ".wh..wh..opq/x", ".wh.../x"}) {
     CAPTURE(name);
@@ -325,7 +325,7 @@ TEST_CASE("malformed whiteouts are refused") {
   }
 }
 
-TEST_CASE("content where none belongs is refused, a hard link's size is ignored") {
+TEST_CASE("content where none belongs is refused, a hard link's size is ignored (ATK-65)") {
   check_refused(RawTar().member({.name = "d/", .type = '5'}, "x"));
   check_refused(RawTar().member({.name = "l", .type = '2', .link = "x"}, "x"));
   check_refused(RawTar().member({.name = "p", .type = '6'}, "x"));
@@ -350,7 +350,7 @@ TEST_CASE("two zero blocks, one, or none end the archive") {
   check_refused(RawTar().file("a").zeros(1).file("b"));
 }
 
-TEST_CASE("an archive cut inside a block or member is refused") {
+TEST_CASE("an archive cut inside a block or member is refused (ATK-67)") {
   const std::string tar = RawTar().pax({{"uid", "1"}}).file("a", std::string(700, 'x')).open_end();
   for (std::size_t length = 1; length < tar.size(); length += 37) {
     CAPTURE(length);
@@ -373,7 +373,7 @@ TEST_CASE("content nobody reads is skipped") {
   CHECK(reader.next() == nullptr);
 }
 
-TEST_CASE("limits hold") {
+TEST_CASE("limits hold (ATK-60, ATK-66)") {
   CHECK_THROWS_AS((void)members(RawTar().file("a").file("b").str(), {.entries = 1}), IntegrityError);
   CHECK_THROWS_AS((void)members(RawTar().file("a", "xxx").str(), {.file_size = 2}), IntegrityError);
   CHECK_THROWS_AS((void)members(RawTar().file("a", "xx").file("b", "xx").str(), {.total_size = 3}),
@@ -457,7 +457,7 @@ TEST_CASE("PAX sparse files of all three formats are read") {
   }
 }
 
-TEST_CASE("damaged sparse maps are refused") {
+TEST_CASE("damaged sparse maps are refused (ATK-64)") {
   check_refused(gnu_sparse(pair(10, 2) + pair(3, 3), "abcde", 20));
   check_refused(gnu_sparse(pair(0, 3) + pair(2, 2), "abcde", 20));
   check_refused(gnu_sparse(pair(0, 3), "abcde", 20));
