@@ -116,6 +116,7 @@ void merge(std::vector<oci::PendingEntry>& all, std::vector<oci::PendingEntry> m
 
 std::vector<oci::PendingEntry> plan_parts(const StepContext& context, const CopyOp& op,
                                           const std::vector<CopyPart>& parts) {
+  const PartTimer timer(context.times, PartTimes::Part::plan);
   oci::FileTree target = op.link ? oci::FileTree() : context.host.indexes.tree(context.before.layers);
   const auto content = layer_content(context.host, context.before.layers);
   std::vector<oci::PendingEntry> all;
@@ -134,8 +135,10 @@ std::vector<oci::PendingEntry> plan_parts(const StepContext& context, const Copy
 }  // namespace
 
 StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_token stop) {
-  const std::vector<CopyPart> parts = split_parts(context, op, stop);
-  const cache::CacheKey key = copy_key(context, op, parts, context.before.key);
+  const auto parts =
+      timed(context.times, PartTimes::Part::select, [&] { return split_parts(context, op, stop); });
+  const cache::CacheKey key = timed(context.times, PartTimes::Part::key,
+                                    [&] { return copy_key(context, op, parts, context.before.key); });
   if (const auto record = find_hit(context, key, false)) return outcome_of_hit(context, key, *record);
   if (stop.stop_requested()) throw Cancelled();
   if (!op.link) return store_layer(context, key, plan_parts(context, op, parts), false);
