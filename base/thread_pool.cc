@@ -4,18 +4,6 @@
 
 namespace imgbuild {
 
-ThreadPool::ThreadPool(std::size_t threads) {
-  workers_.reserve(threads);
-  for (std::size_t i = 0; i < threads; ++i) {
-    try {
-      workers_.emplace_back([this] { work(); });
-    } catch (const std::system_error&) {  // no more processes for this user: fewer do the same
-      if (workers_.empty()) throw;
-      break;
-    }
-  }
-}
-
 ThreadPool::~ThreadPool() {
   {
     const std::lock_guard guard(mutex_);
@@ -28,8 +16,17 @@ void ThreadPool::enqueue(std::function<void()> task) {
   {
     const std::lock_guard guard(mutex_);
     queue_.push_back(std::move(task));
+    if (!closing_ && queue_.size() > idle_ && workers_.size() < size_) add_worker();
   }
   wake_.notify_one();
+}
+
+void ThreadPool::add_worker() {
+  try {
+    workers_.emplace_back([this] { work(); });
+  } catch (const std::system_error&) {
+    if (workers_.empty()) throw;  // nobody would ever run the task
+  }
 }
 
 void ThreadPool::work() {
@@ -37,7 +34,9 @@ void ThreadPool::work() {
     std::function<void()> task;
     {
       std::unique_lock guard(mutex_);
+      ++idle_;
       wake_.wait(guard, [this] { return closing_ || !queue_.empty(); });
+      --idle_;
       if (queue_.empty()) return;
       task = std::move(queue_.front());
       queue_.pop_front();

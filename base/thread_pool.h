@@ -14,15 +14,16 @@
 namespace imgbuild {
 
 /// Workers that run tasks in the order they came. Tasks hand results and exceptions back through futures.
-/// The destructor runs what is queued, then joins. A task must not wait for a task queued after it.
+/// The destructor runs what is queued, then joins. A task must not wait for a task queued after it. A worker
+/// is started when there is a task nobody is free for: who needs no help does not pay for threads.
 class ThreadPool {
  public:
-  explicit ThreadPool(std::size_t threads);
+  explicit ThreadPool(std::size_t threads) : size_(threads) {}
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  std::size_t size() const noexcept { return workers_.size(); }
+  std::size_t size() const noexcept { return size_; }
 
   template <typename F>
   std::future<std::invoke_result_t<F>> submit(F task) {
@@ -34,10 +35,13 @@ class ThreadPool {
 
  private:
   void enqueue(std::function<void()> task);
+  void add_worker();
   void work();
 
+  const std::size_t size_;
   std::mutex mutex_;
   std::condition_variable wake_;
+  std::size_t idle_ = 0;
   std::deque<std::function<void()>> queue_;
   bool closing_ = false;
   std::vector<std::jthread> workers_;  // last: joined before the rest goes away

@@ -1,4 +1,5 @@
 """The inputs of the scenarios. The same on every machine and at every time: all bytes come from a seeded generator."""
+import glob
 import os
 import pathlib
 import random
@@ -12,6 +13,17 @@ def _words(seed=1, count=5000):
     generator = random.Random(seed)
     letters = b"abcdefghijklmnopqrstuvwxyz"
     return [bytes(generator.choice(letters) for _ in range(generator.randint(2, 9))) for _ in range(count)]
+
+
+def _mmdebstrap(tool, target):
+    """A Debian root, from the package sources and with the proxies of this machine."""
+    sources = sorted(glob.glob("/etc/apt/sources.list.d/*.sources")) + sorted(glob.glob("/etc/apt/sources.list"))
+    hooks = []
+    for path in sorted(glob.glob("/etc/apt/apt.conf.d/*")):
+        if any(word in pathlib.Path(path).read_text(errors="replace") for word in ("Proxy", "Check-Valid-Until", "Check-Date")):
+            hooks.append(f"--customize-hook=copy-in {path} /etc/apt/apt.conf.d")
+    subprocess.run([tool, "--quiet", "--format=tar", "--variant=apt", '--aptopt=Acquire::Check-Valid-Until "false"', *hooks, "bookworm",
+                    str(target), *sources], check=True)
 
 
 class Inputs:
@@ -75,7 +87,7 @@ class Inputs:
             if archive is not None:
                 shutil.copy2(archive, top / "debian.tar")
             else:
-                subprocess.run([tool, "--quiet", "--format=tar", "--variant=apt", "bookworm", str(top / "debian.tar")], check=True)
+                _mmdebstrap(tool, top / "debian.tar")
             (top / "Dockerfile").write_text('FROM scratch\nADD debian.tar /\nCMD ["bash"]\n')
         return self._make("debian", make)
 

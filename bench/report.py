@@ -13,18 +13,20 @@ def summary(scenario, costs):
         builders[name] = {
             "wall": round(median(list_, "wall"), 5), "cpu": round(statistics.median(c["user"] + c["system"] for c in list_), 5),
             "fastest": round(min(c["wall"] for c in list_), 5), "slowest": round(max(c["wall"] for c in list_), 5),
-            "peak_mib": round(max(c["peak_kib"] for c in list_) / 1024, 2), "archive_bytes": list_[-1]["archive_bytes"],
+            "peak_mib": round(max(c["peak_kib"] for c in list_) / 1024, 2), "archive_bytes": list_[-1].get("archive_bytes", 0),
             "rounds": len(list_)}
+    floor = builders.pop("floor", None)
     ours = costs.get("imgbuild")
     ratios = {}
     if ours:
         for name, list_ in costs.items():
-            if name == "imgbuild":
+            if name in ("imgbuild", "floor"):
                 continue
             pairs = [theirs["wall"] / mine["wall"] for mine, theirs in zip(ours, list_)]
             ratios[name] = round(statistics.median(pairs), 2)
     return {"name": scenario.name, "title": scenario.title, "target_seconds": scenario.target_seconds,
             "target_peak_mib": scenario.target_peak_mib, "target_bytes_of": scenario.target_bytes_of,
+            "floor": {"what": scenario.floor_title, "wall": floor["wall"], "cpu": floor["cpu"]} if floor else None,
             "builders": builders, "times_as_long": ratios}
 
 
@@ -45,6 +47,8 @@ def _row(result, names):
             cell += f" ({result['times_as_long'][name]}×)"
         cells.append(cell)
     cells.append(f"{result['target_seconds']} s")
+    floor = result["floor"]
+    cells.append(f"{_seconds(floor['wall'])} s, {floor['what']}" if floor else "–")
     cells.append(f"{_seconds(ours['cpu'])} s" if ours else "–")
     cells.append(f"{ours['peak_mib']:.1f} MiB" if ours else "–")
     notes = []
@@ -61,6 +65,6 @@ def _row(result, names):
 
 def table(results, names):
     """A ratio in brackets says how many times as long as imgbuild that builder took, pair by pair."""
-    head = ["scenario", *names, "target", "imgbuild's processor time", "imgbuild's peak", "remarks"]
+    head = ["scenario", *names, "target", "floor", "imgbuild's processor time", "imgbuild's peak", "remarks"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + [_row(result, names) for result in results]) + "\n"

@@ -1,6 +1,7 @@
 """The scenarios of the table: what is built, in which state, and which time imgbuild sets itself for it."""
 import dataclasses
 import os
+import shutil
 import time
 from typing import Callable, Optional
 
@@ -16,6 +17,14 @@ class Scenario:
     target_peak_mib: Optional[float] = None
     target_bytes_of: Optional[str] = None   # the archive may be 6 % larger than that of this builder
     rounds: int = 5
+    # What cannot be avoided, as a command of the shell: $CONTEXT is the context, $ARCHIVE the image that was just built,
+    # $SCRATCH an empty directory.
+    floor: Optional[str] = None
+    floor_title: str = ""
+
+
+FIND = "find $CONTEXT/src -printf '%s %T@ %C@\\n'"
+SHELL = "unshare --mount --pid --uts --ipc --fork busybox sh -c"
 
 
 @dataclasses.dataclass
@@ -40,27 +49,38 @@ def scenarios(sizes):
     label = "{:,}".format
     return [
         Scenario("scratch", "FROM scratch + LABEL, cold", lambda i: i.dockerfile("scratch", "FROM scratch\nLABEL a=b\n"), 0.015,
-                 base=None, target_peak_mib=10, rounds=15),
-        Scenario("tiny-cold", "tiny: FROM, RUN echo, COPY, archive, cold", lambda i: i.tiny(), 0.025, rounds=15),
-        Scenario("tiny-unchanged", "the same, nothing changed", lambda i: i.tiny(), 0.010, state="unchanged", rounds=15),
-        Scenario("tree-unchanged", f"{label(sizes.tree_files)}-file context, nothing changed", tree, 0.08, state="unchanged", rounds=7),
-        Scenario("tree-edited", "the same, one file edited", tree, 0.5, state="edited", rounds=5),
-        Scenario("tree-cold", "the same, cold", tree, 0.8, rounds=slow),
+                 base=None, target_peak_mib=10, rounds=15, floor="true", floor_title="a shell that does nothing"),
+        Scenario("tiny-cold", "tiny: FROM, RUN echo, COPY, archive, cold", lambda i: i.tiny(), 0.025, rounds=15,
+                 floor=f"{SHELL} 'echo hi'", floor_title="unshare and a shell that says hi"),
+        Scenario("tiny-unchanged", "the same, nothing changed", lambda i: i.tiny(), 0.010, state="unchanged", rounds=15,
+                 floor="true", floor_title="a shell that does nothing"),
+        Scenario("tree-unchanged", f"{label(sizes.tree_files)}-file context, nothing changed", tree, 0.08, state="unchanged", rounds=7,
+                 floor=f"{FIND} && cp $ARCHIVE $SCRATCH/", floor_title="find, and cp of the archive"),
+        Scenario("tree-edited", "the same, one file edited", tree, 0.5, state="edited", rounds=5,
+                 floor=f"{FIND} && cp $ARCHIVE $SCRATCH/", floor_title="find, and cp of the archive"),
+        Scenario("tree-cold", "the same, cold", tree, 0.8, rounds=slow,
+                 floor="tar -C $CONTEXT -cf - src | sha256sum", floor_title="tar of the tree into sha256sum"),
         Scenario("text", f"COPY one {sizes.file_mebibytes} MiB text file, gzip archive", lambda i: i.one_file("text", sizes.file_mebibytes),
-                 2.5, base=None, target_bytes_of="docker", rounds=slow, target_peak_mib=64),
+                 2.5, base=None, target_bytes_of="docker", rounds=slow, target_peak_mib=64,
+                 floor="sha256sum $CONTEXT/file", floor_title="sha256sum of the file"),
         Scenario("random", f"COPY one {sizes.file_mebibytes} MiB random file, gzip archive",
-                 lambda i: i.one_file("random", sizes.file_mebibytes), 1.2, base=None, rounds=slow, target_peak_mib=64),
-        Scenario("steps", f"{sizes.steps} RUN steps of one small file each", lambda i: i.steps(sizes.steps), 0.35),
-        Scenario("many-files", f"one RUN that makes {label(sizes.many_files)} files", lambda i: i.many_files(sizes.many_files), 1.45,
-                 rounds=slow),
+                 lambda i: i.one_file("random", sizes.file_mebibytes), 1.2, base=None, rounds=slow, target_peak_mib=64,
+                 floor="sha256sum $CONTEXT/file & cp $CONTEXT/file $SCRATCH/; wait", floor_title="sha256sum and cp of the file at once"),
+        Scenario("steps", f"{sizes.steps} RUN steps of one small file each", lambda i: i.steps(sizes.steps), 0.35,
+                 floor=f"i=0; while [ $i -lt {sizes.steps} ]; do {SHELL} 'echo $0 > $1/f$0' $i $SCRATCH; i=$((i+1)); done",
+                 floor_title="as many times unshare and a shell"),
+        Scenario("many-files", f"one RUN that makes {label(sizes.many_files)} files", lambda i: i.many_files(sizes.many_files), 1.45, rounds=slow,
+                 floor=f"cd $SCRATCH && busybox sh -c 'i=0; while [ $i -lt {sizes.many_files} ]; do echo $i > $i; i=$((i+1)); done'",
+                 floor_title="the loop alone"),
         Scenario("stages", f"{sizes.stages} independent stages, `{sizes.stage_command}` each",
-                 lambda i: i.stages(sizes.stages, sizes.stage_command), 2.05, rounds=slow),
+                 lambda i: i.stages(sizes.stages, sizes.stage_command), 2.05, rounds=slow,
+                 floor=sizes.stage_command, floor_title=f"`{sizes.stage_command}`"),
         Scenario("debian-touch", "Debian base, RUN touches one file, archive",
                  lambda i: i.dockerfile("debian-touch", "FROM debian\nRUN touch /touched\n") if i.debian() else None, 0.10,
-                 state="again", base="debian"),
+                 state="again", base="debian", floor="cp $ARCHIVE $SCRATCH/", floor_title="cp of the archive"),
         Scenario("debian-chown", "the same, `chown -R` of `/usr`",
                  lambda i: i.dockerfile("debian-chown", "FROM debian\nRUN chown -R 1:1 /usr\n") if i.debian() else None, 1.3,
-                 state="again", base="debian", rounds=slow),
+                 state="again", base="debian", rounds=slow, floor="cp $ARCHIVE $SCRATCH/", floor_title="cp of the archive"),
     ]
 
 
@@ -106,6 +126,7 @@ def measure(builders, scenario, inputs, work, rounds=None, say=print):
     context = scenario.context(inputs)
     if context is None:
         return {}
+    scratch = work / "scratch"
     archives = {builder.name: work / f"{builder.name}.tar" for builder in builders}
     costs = {builder.name: [] for builder in builders}
     broken = set()
@@ -128,6 +149,13 @@ def measure(builders, scenario, inputs, work, rounds=None, say=print):
             except Exception as reason:  # one builder that cannot do this must not end the run of the others
                 broken.add(builder.name)
                 say(f"  {builder.name} cannot do this here: {str(reason).strip()[-300:]}")
+        ours = archives[builders[0].name]
+        if turn >= 0 and scenario.floor and ours.exists():
+            folder = scratch / str(turn)
+            folder.mkdir(parents=True)
+            costs.setdefault("floor", []).append(builders[0].measure(
+                ["sh", "-c", scenario.floor], env={"CONTEXT": str(context), "ARCHIVE": str(ours), "SCRATCH": str(folder)}))
+    shutil.rmtree(scratch, ignore_errors=True)
     for archive in archives.values():
         archive.unlink(missing_ok=True)
     return {name: list_ for name, list_ in costs.items() if list_}

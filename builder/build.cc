@@ -99,6 +99,7 @@ BuildResult build_once(const BuildRequest& request, Host& host, EventSink& event
         clamp_layers(done.target.snapshot, *plan.source_date_epoch, request.compression, host);
   }
   phases.end("steps");
+  for (auto& part : done.parts) result.stats.phases.push_back(std::move(part));
 
   OutputInputs output{
       .snapshot = &done.target.snapshot, .names = all_names(request), .platform = request.platform};

@@ -132,7 +132,7 @@ oci::ContentOpener BuildContext::open(const std::string& path) {
   if (entry.special == ContextEntry::Special::socket) {
     return [] { return std::make_unique<StringSource>(std::string()); };
   }
-  return [this, path, listed = entry.identity]() -> std::unique_ptr<Source> {
+  return [this, path, listed = *entry.node.identity]() -> std::unique_ptr<Source> {
     return std::make_unique<FileReader>(open_unchanged(path, listed), path, listed, bytes_read_);
   };
 }
@@ -180,11 +180,11 @@ Digest BuildContext::content_digest(const std::string& path) {
     const std::lock_guard guard(digests_mutex_);
     if (const auto found = digests_.find(path); found != digests_.end()) return found->second;
   }
-  if (const auto remembered = memo_.find(entry.identity)) {
+  if (const auto remembered = memo_.find(*entry.node.identity)) {
     ++remembered_;
     return *remembered;
   }
-  return hash_file(path, entry.identity);
+  return hash_file(path, *entry.node.identity);
 }
 
 void BuildContext::prefetch_digests(const std::vector<std::string>& paths) {
@@ -197,14 +197,35 @@ void BuildContext::prefetch_digests(const std::vector<std::string>& paths) {
     for (const std::string& path : range) {
       try {
         const ContextEntry entry = regular_file(path);
-        if (entry.special == ContextEntry::Special::none && !known_digest(path, entry.identity)) {
-          hash_file(path, entry.identity);
+        if (entry.special == ContextEntry::Special::none && !known_digest(path, *entry.node.identity)) {
+          hash_file(path, *entry.node.identity);
         }
       } catch (const Error&) {
         // content_digest() meets the same error and has a place to report it.
       }
     }
   });
+}
+
+std::vector<Digest> BuildContext::content_digests(const std::vector<ListedFile>& files) {
+  std::vector<Digest> digests(files.size(), Digest::from_bytes({}));
+  std::vector<std::size_t> unknown;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const auto& identity = files[i].node->identity;
+    if (const auto remembered = identity ? memo_.find(*identity) : std::nullopt)
+      digests[i] = *remembered;
+    else
+      unknown.push_back(i);
+  }
+  remembered_ += files.size() - unknown.size();
+  if (unknown.size() > 1) {
+    std::vector<std::string> paths;
+    for (const std::size_t i : unknown) paths.push_back(files[i].path);
+    prefetch_digests(paths);
+  }
+  // In order, so that the first file that cannot be read is the one that is reported.
+  for (const std::size_t i : unknown) digests[i] = content_digest(files[i].path);
+  return digests;
 }
 
 std::optional<std::string> BuildContext::explain_absence(const std::string& path) {

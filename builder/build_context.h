@@ -53,10 +53,10 @@ class BuildContext final : public SourceTree {
   /// Computes what the memo does not know on the pool and the calling thread. Files that cannot be read are
   /// passed over: content_digest() reports them.
   void prefetch_digests(const std::vector<std::string>& paths) override;
+  std::vector<Digest> content_digests(const std::vector<ListedFile>& files) override;
   std::optional<std::string> explain_absence(const std::string& path) override;
-
-  /// Reads `directory` and everything below it that is not ignored, in parallel. Errors are left to list().
-  void prefetch(const std::string& directory);
+  /// Reads `directory` and everything below it that is not ignored.
+  void prefetch(const std::string& directory) override;
 
   ContextStats stats() const;
 

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <deque>
 #include <functional>
 
 #include "base/error.h"
@@ -25,6 +26,7 @@ using Rules = parser::IgnoreMatcher::State;
 
 constexpr std::size_t kListBuffer = 64 * 1024;
 constexpr std::size_t kMaxLinkTarget = 4095;  // FS-27
+constexpr int kReadAlone = 8;                 // directories
 constexpr std::size_t kLongestOpen = 4000;    // the kernel takes 4095 bytes of path at once
 
 std::string child_path(const std::string& directory, std::string_view name) {
@@ -162,7 +164,7 @@ ContextWalk::Listing ContextWalk::read_directory(const std::string& path, const 
   ++directories_opened_;
   Listing entries;
   for_each_name(fd.get(), path, [&](const char* name, unsigned char type) {
-    if (auto entry = examine(fd.get(), name, child_path(path, name), rules, type)) {
+    if (auto entry = examine(fd.get(), name, path, rules, type)) {
       entries.push_back(std::move(*entry));
     }
   });
@@ -171,34 +173,39 @@ ContextWalk::Listing ContextWalk::read_directory(const std::string& path, const 
   return entries;
 }
 
-std::optional<ContextEntry> ContextWalk::examine(int dir, const std::string& name, const std::string& path,
-                                                 const Rules& parent, unsigned char type_hint) const {
+std::optional<ContextEntry> ContextWalk::examine(int dir, const std::string& name,
+                                                 const std::string& directory, const Rules& parent,
+                                                 unsigned char type_hint) const {
   ContextEntry entry;
-  if (!ignore_.empty()) entry.rules = ignore_.enter(parent, path);
-  entry.ignored = entry.rules.ignored();
-  // What is hidden for good is never looked at: this is what makes ignored trees free.
-  if (entry.ignored && type_hint != DT_UNKNOWN && type_hint != DT_DIR) return std::nullopt;
-  if (entry.ignored && !ignore_.may_hold_kept(entry.rules, path)) return std::nullopt;
+  if (!ignore_.empty()) {
+    const std::string path = child_path(directory, name);
+    entry.rules = ignore_.enter(parent, path);
+    entry.ignored = entry.rules.ignored();
+    // What is hidden for good is never looked at: this is what makes ignored trees free.
+    if (entry.ignored && type_hint != DT_UNKNOWN && type_hint != DT_DIR) return std::nullopt;
+    if (entry.ignored && !ignore_.may_hold_kept(entry.rules, path)) return std::nullopt;
+  }
 
   struct stat info {};
   ++entries_listed_;
   if (::fstatat(dir, name.c_str(), &info, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0) {
     if (errno == ENOENT) return std::nullopt;  // removed while the directory was read
-    throw SystemError(errno, "stat", printable(path));
+    throw SystemError(errno, "stat", printable(child_path(directory, name)));
   }
   if (entry.ignored && !S_ISDIR(info.st_mode)) return std::nullopt;
 
   entry.name = name;
-  entry.identity = {info.st_dev, info.st_ino, static_cast<std::uint64_t>(info.st_size),
-                    timestamp_of(info.st_mtim), timestamp_of(info.st_ctim)};
+  const cache::FileIdentity& identity = entry.node.identity.emplace(
+      cache::FileIdentity{info.st_dev, info.st_ino, static_cast<std::uint64_t>(info.st_size),
+                          timestamp_of(info.st_mtim), timestamp_of(info.st_ctim)});
   oci::FileAttributes& attributes = entry.node.attributes;
   attributes.mode = image_mode(info, options_.modes);
   attributes.uid = options_.uid;
   attributes.gid = options_.gid;
-  attributes.mtime = options_.mtime.value_or(entry.identity.mtime);
+  attributes.mtime = options_.mtime.value_or(identity.mtime);
   switch (info.st_mode & S_IFMT) {
     case S_IFREG:
-      attributes.size = entry.identity.size;
+      attributes.size = identity.size;
       break;
     case S_IFDIR:
       attributes.type = oci::FileType::directory;
@@ -208,7 +215,7 @@ std::optional<ContextEntry> ContextWalk::examine(int dir, const std::string& nam
       break;
     case S_IFLNK:
       attributes.type = oci::FileType::symlink;
-      attributes.link_target = read_link(dir, name, path);
+      attributes.link_target = read_link(dir, name, child_path(directory, name));
       break;
     case S_IFSOCK:
       entry.special = ContextEntry::Special::socket;
@@ -219,7 +226,7 @@ std::optional<ContextEntry> ContextWalk::examine(int dir, const std::string& nam
       attributes.size = 1;
   }
   if (info.st_nlink > 1 && S_ISREG(info.st_mode)) {
-    entry.node.link_group = cat(entry.identity.device, ":", entry.identity.inode);
+    entry.node.link_group = cat(identity.device, ":", identity.inode);
   }
   return entry;
 }
@@ -269,7 +276,7 @@ std::optional<ContextEntry> ContextWalk::locate(const std::string& path) {
     if (is_absence(error.error_number())) return std::nullopt;
     throw;
   }
-  auto entry = name.size() > NAME_MAX ? std::nullopt : examine(fd.get(), name, path, rules, DT_UNKNOWN);
+  auto entry = name.size() > NAME_MAX ? std::nullopt : examine(fd.get(), name, parent, rules, DT_UNKNOWN);
   if (entry) dir->singles.emplace(name, *entry);
   return entry;
 }
@@ -320,19 +327,31 @@ std::vector<std::pair<std::string, SourceNode>> ContextWalk::list(const std::str
   return visible;
 }
 
+std::vector<ContextWalk::Step> ContextWalk::directories_in(const Step& step) {
+  std::vector<Step> found;
+  try {
+    for (const ContextEntry& child : listing(step.first, step.second)) {
+      if (child.node.attributes.type == oci::FileType::directory)
+        found.emplace_back(child_path(step.first, child.name), child.rules);
+    }
+  } catch (const Error&) {
+    // Whoever lists this directory meets the same error and has a place to report it.
+  }
+  return found;
+}
+
 void ContextWalk::prefetch(const std::string& path, ThreadPool* pool) {
   const auto entry = locate(path);
   if (!entry || entry->node.attributes.type != oci::FileType::directory) return;
-  using Step = std::pair<std::string, Rules>;
-  WorkCrew<Step>::run(pool, {{path, entry->rules}}, [this](const Step& step, WorkCrew<Step>& crew) {
-    try {
-      for (const ContextEntry& child : listing(step.first, step.second)) {
-        if (child.node.attributes.type != oci::FileType::directory) continue;
-        crew.add({child_path(step.first, child.name), child.rules});
-      }
-    } catch (const Error&) {
-      // Whoever lists this directory meets the same error and has a place to report it.
-    }
+  // A small tree is read before a thread has started.
+  std::deque<Step> pending{{path, entry->rules}};
+  for (int alone = 0; alone < kReadAlone && !pending.empty(); ++alone) {
+    for (auto& step : directories_in(pending.front())) pending.push_back(std::move(step));
+    pending.pop_front();
+  }
+  if (pending.empty()) return;
+  WorkCrew<Step>::run(pool, {pending.begin(), pending.end()}, [this](const Step& step, WorkCrew<Step>& crew) {
+    for (auto& below : directories_in(step)) crew.add(std::move(below));
   });
 }
 

@@ -38,8 +38,7 @@ struct ContextOptions {
 struct ContextEntry {
   enum class Special : std::uint8_t { none, socket, device };
   std::string name;
-  SourceNode node;
-  cache::FileIdentity identity;  ///< on disk
+  SourceNode node;  ///< with the identity on disk
   Special special = Special::none;
   bool ignored = false;  ///< a directory that is only there for what it may hold (IGN-17)
   parser::IgnoreMatcher::State rules;
@@ -56,7 +55,7 @@ class ContextWalk {
   std::optional<ContextEntry> find(const std::string& path);
   /// Visible children of `path`, sorted by bytes. Throws Error unless `path` is a visible directory.
   std::vector<std::pair<std::string, SourceNode>> list(const std::string& path);
-  /// Reads everything below `path`; errors are left to list().
+  /// Reads everything below `path`, in parallel when there is enough of it; errors are left to list().
   void prefetch(const std::string& path, ThreadPool* pool);
   /// The rule that hides `path`, as "line 4 of .dockerignore (*.log)"; nothing when no rule does.
   std::optional<std::string> hiding_rule(const std::string& path) const;
@@ -80,7 +79,7 @@ class ContextWalk {
   std::shared_ptr<Directory> directory(const std::string& path);
   const Listing& listing(const std::string& path, const parser::IgnoreMatcher::State& rules);
   Listing read_directory(const std::string& path, const parser::IgnoreMatcher::State& rules) const;
-  std::optional<ContextEntry> examine(int dir, const std::string& name, const std::string& path,
+  std::optional<ContextEntry> examine(int dir, const std::string& name, const std::string& directory,
                                       const parser::IgnoreMatcher::State& parent,
                                       unsigned char type_hint) const;
   std::optional<ContextEntry> locate(const std::string& path);
@@ -88,6 +87,9 @@ class ContextWalk {
   ContextEntry root_entry() const;
   parser::IgnoreMatcher::State rules_of(const std::string& path) const;
   std::string rule_text(const parser::IgnoreMatcher::State& rules) const;
+  /// A directory to be read, and the rules that hold in it.
+  using Step = std::pair<std::string, parser::IgnoreMatcher::State>;
+  std::vector<Step> directories_in(const Step& step);
 
   RootDir root_;
   parser::IgnoreMatcher ignore_;

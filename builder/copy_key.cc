@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <optional>
 
 #include "base/hash.h"
@@ -18,9 +19,15 @@ using oci::FileType;
 /// Up to here every entry has a field of its own, so that a miss can name the file that changed.
 constexpr std::size_t kMaxFields = 200;
 
+void append_number(std::string& out, std::uint64_t number) {
+  std::array<char, 20> digits{};
+  out.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr);
+}
+
 /// A part of a text that cannot run together with its neighbours.
 void append_sized(std::string& out, std::string_view text) {
-  out += cat(text.size(), ':');
+  append_number(out, text.size());
+  out += ':';
   out += text;
 }
 
@@ -37,8 +44,13 @@ std::uint32_t keyed_mode(const FileAttributes& attributes, const ModeChange& cha
 void append_attributes(std::string& out, const FileAttributes& attributes, const ModeChange& change) {
   static constexpr std::array<std::string_view, 6> kTypes{"file", "dir", "symlink", "char", "block", "fifo"};
   const bool is_link = attributes.type == FileType::symlink;
-  out += cat(kTypes.at(static_cast<std::size_t>(attributes.type)), ' ', keyed_mode(attributes, change), ' ',
-             attributes.uid, ':', attributes.gid);
+  out += kTypes.at(static_cast<std::size_t>(attributes.type));
+  out += ' ';
+  append_number(out, keyed_mode(attributes, change));
+  out += ' ';
+  append_number(out, attributes.uid);
+  out += ':';
+  append_number(out, attributes.gid);
   if (is_link) {
     out += ' ';
     append_sized(out, attributes.link_target);
@@ -65,25 +77,26 @@ std::size_t count_entries(const SelectedNode& node) {
   return count;
 }
 
-/// Visits a match and all below with the path in the tree and the path below the match.
+/// Visits a match and all below with the path below `path`, the nodes in the same order each time.
 template <typename Visit>
-void visit_all(const SelectedNode& node, const std::string& path, const std::string& below,
-               const Visit& visit) {
-  visit(node, path, below);
+void visit_all(const SelectedNode& node, std::string& path, const Visit& visit) {
+  visit(node, path);
+  const std::size_t length = path.size();
   for (const auto& child : node.children) {
-    visit_all(child, join_path(path, child.name), join_path(below, child.name), visit);
+    if (!path.empty() && !child.name.empty()) path += '/';
+    path += child.name;
+    visit_all(child, path, visit);
+    path.resize(length);
   }
 }
 
 /// The digest of all entries a source selected, and their fields while they are few.
 class FilesDigest {
  public:
-  FilesDigest(SourceTree& tree, const ModeChange& change, cache::CacheKeyBuilder* fields)
-      : tree_(tree), change_(change), fields_(fields) {}
+  FilesDigest(const ModeChange& change, cache::CacheKeyBuilder* fields) : change_(change), fields_(fields) {}
 
-  /// `label` is how a miss names the entry.
-  void add(const SelectedNode& node, const std::string& path, const std::string& below,
-           const std::string& label) {
+  /// `content`: of a node with bytes. `under` is what a miss puts before the path below the match.
+  void add(const SelectedNode& node, const std::string& below, const Digest* content, const std::string& under) {
     line_.clear();
     append_sized(line_, below);
     const std::size_t described = line_.size();
@@ -93,13 +106,15 @@ class FilesDigest {
       append_attributes(line_, node.source.attributes, change_);
     }
     if (node.source.attributes.type == FileType::regular) {
-      line_ += cat(' ', node.source.attributes.size);
-      if (has_bytes(node)) line_ += cat(' ', tree_.content_digest(path).hex());
+      line_ += ' ';
+      append_number(line_, node.source.attributes.size);
+      if (content != nullptr) line_ += cat(' ', content->hex());
     }
     line_ += '\n';
     hash_.update(line_);
     if (fields_ != nullptr) {
-      fields_->add(cat("file ", printable(label)),
+      const std::string label = join_path(under, below);
+      fields_->add(cat("file ", label.empty() ? "." : printable(label)),
                    printable(line_.substr(described, line_.size() - described - 1)));
     }
   }
@@ -111,24 +126,24 @@ class FilesDigest {
   Digest finish() { return hash_.finish(); }
 
  private:
-  SourceTree& tree_;
   const ModeChange& change_;
   cache::CacheKeyBuilder* fields_;
   Sha256 hash_;
   std::string line_;
 };
 
-void prefetch(SourceTree& tree, const std::vector<SelectedSource>& sources) {
-  std::vector<std::string> paths;
+/// The digests of all selected files with bytes, in the order of visit_all().
+std::vector<Digest> content_digests(SourceTree& tree, const std::vector<SelectedSource>& sources) {
+  std::vector<ListedFile> files;
   for (const auto& source : sources) {
     for (const auto& match : source.matches) {
-      visit_all(match.top, match.path, "",
-                [&](const SelectedNode& node, const std::string& path, const auto&) {
-                  if (has_bytes(node)) paths.push_back(path);
-                });
+      std::string path = match.path;
+      visit_all(match.top, path, [&](const SelectedNode& node, const std::string& at) {
+        if (has_bytes(node)) files.push_back({at, &node.source});
+      });
     }
   }
-  if (!paths.empty()) tree.prefetch_digests(paths);
+  return tree.content_digests(files);
 }
 
 bool belongs_to_root(const SelectedNode& node) {
@@ -136,18 +151,20 @@ bool belongs_to_root(const SelectedNode& node) {
          std::all_of(node.children.begin(), node.children.end(), belongs_to_root);
 }
 
-void add_source(cache::CacheKeyBuilder& key, SourceTree& tree, const SelectedSource& source,
+/// `content` is where the digests of this source's files begin; it is moved behind them.
+void add_source(cache::CacheKeyBuilder& key, const Digest*& content, const SelectedSource& source,
                 const ModeChange& change, bool explain) {
   key.add("source", cat(source.parents ? "parents " : source.wildcard ? "wildcard " : "", source.key_name));
-  FilesDigest files(tree, change, explain ? &key : nullptr);
+  FilesDigest files(change, explain ? &key : nullptr);
   for (const auto& match : source.matches) {
     const bool is_directory = match.top.source.attributes.type == FileType::directory;
     // The name of a directory does not reach the result: its content does.
     files.add_text(source.wildcard && !source.parents && !is_directory ? match.base_name : "");
-    visit_all(match.top, match.path, "", [&](const SelectedNode& node, const auto& path, const auto& below) {
-      // Of a directory that a wildcard found the name is no part of the key, so it cannot be one of a label.
-      const std::string label = source.wildcard && is_directory ? below : join_path(source.key_name, below);
-      files.add(node, path, below, label.empty() ? "." : label);
+    // Of a directory that a wildcard found the name is no part of the key, so it cannot be one of a label.
+    const std::string under = source.wildcard && is_directory ? std::string() : source.key_name;
+    std::string below;
+    visit_all(match.top, below, [&](const SelectedNode& node, const std::string& path) {
+      files.add(node, path, has_bytes(node) ? content++ : nullptr, under);
     });
   }
   key.add("files", files.finish().str());
@@ -179,8 +196,9 @@ void Selection::add_to_key(cache::CacheKeyBuilder& key) const {
   for (const auto& source : sources_) {
     for (const auto& match : source.matches) entries += count_entries(match.top);
   }
-  prefetch(tree_, sources_);
-  for (const auto& source : sources_) add_source(key, tree_, source, change, entries <= kMaxFields);
+  const std::vector<Digest> digests = content_digests(tree_, sources_);
+  const Digest* content = digests.data();
+  for (const auto& source : sources_) add_source(key, content, source, change, entries <= kMaxFields);
   for (const auto& [name, data] : request_.inline_files) {
     key.add(cat("inline ", name), sha256(data).str());
   }

@@ -41,6 +41,7 @@ class TreeSelector {
 
   std::vector<SelectedNode> below(const std::string& path) {
     prefix_ = path;
+    if (!include_pattern_) tree_.prefetch(path);
     return children("", {}, {}, !include_pattern_);
   }
 

@@ -50,6 +50,7 @@ class Execution final : public Origins {
     result.steps_run = steps_run_;
     result.steps_cached = steps_cached_;
     result.layer_bytes = layer_bytes_;
+    result.parts = times_.named();
     result.commands = std::move(commands_);
     return result;
   }
@@ -156,7 +157,8 @@ class Execution final : public Origins {
                                    0,
                                    scratch,
                                    inputs_.request.use_cache,
-                                   inputs_.plan.source_date_epoch};
+                                   inputs_.plan.source_date_epoch,
+                                   times_};
     return run_copy(step_context, op, stop_);
   }
 
@@ -206,7 +208,8 @@ class Execution final : public Origins {
                               id,
                               before,
                               inputs_.request.use_cache && !stage.no_cache,
-                              inputs_.plan.source_date_epoch};
+                              inputs_.plan.source_date_epoch,
+                              times_};
     if (const auto* run = std::get_if<RunOp>(&step.op)) return run_command(context, *run, stop);
     if (const auto* copy = std::get_if<CopyOp>(&step.op)) return run_copy(context, *copy, stop);
     return run_workdir(context, std::get<WorkdirOp>(step.op), stop);
@@ -294,6 +297,7 @@ class Execution final : public Origins {
   EventSink& events_;
   std::stop_token stop_;
   std::vector<StageState> stages_;
+  PartTimes times_;
   std::atomic<std::size_t> steps_run_ = 0;
   std::atomic<std::size_t> steps_cached_ = 0;
   std::atomic<std::uint64_t> layer_bytes_ = 0;

@@ -8,8 +8,7 @@
 #include "base/timestamp.h"
 #include "builder/image_source.h"
 #include "builder/layer_indexes.h"
-#include "builder/sandbox.h"
-#include "builder/snapshotter.h"
+#include "builder/run_support.h"
 #include "cache/cache_store.h"
 #include "cache/stat_memo.h"
 #include "oci/blob_store.h"
@@ -35,13 +34,10 @@ struct Host {
   CacheMounts& cache_mounts;
   RemoteFetcher& remote;
   ThreadPool& pool;
-  Syncer* syncer = nullptr;             ///< puts results on the disk for certain; none: --durability=fast
-  Snapshotter* snapshots = nullptr;  ///< none where RUN cannot be had
-  Sandbox* sandbox = nullptr;
-  std::string run_refusal;              ///< why there is no sandbox, for the error of a RUN
-  std::vector<std::string> run_advice;  ///< what to do about that
-  int store_root = -1;                  ///< the store's directory, for work areas
-  std::string resolv_conf;              ///< content for /etc/resolv.conf in the sandbox
+  std::function<const RunSupport&()> run;  ///< what RUN needs, opened by the first call; thread-safe
+  Syncer* syncer = nullptr;                ///< puts results on the disk for certain; none: --durability=fast
+  int store_root = -1;                     ///< the store's directory, for work areas
+  std::string resolv_conf;                 ///< content for /etc/resolv.conf in the sandbox
   std::function<Timestamp()> clock;
 };
 

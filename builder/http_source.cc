@@ -1,10 +1,13 @@
 #include "builder/http_source.h"
 
-#include <openssl/evp.h>
+#include <nettle/nettle-meta.h>
+#include <nettle/sha2.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -14,10 +17,6 @@
 namespace imgbuild::builder {
 
 namespace {
-
-struct FreeContext {
-  void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
-};
 
 /// The checksum a user asked for, computed on the way.
 class ChecksumCheck {
@@ -29,37 +28,39 @@ class ChecksumCheck {
     if (colon == std::string::npos)
       throw Error(cat("invalid checksum digest format: \"", printable(wanted), "\""));
     algorithm_ = wanted.substr(0, colon);
-    const EVP_MD* kind = algorithm_ == "sha256"   ? EVP_sha256()
-                         : algorithm_ == "sha384" ? EVP_sha384()
-                         : algorithm_ == "sha512" ? EVP_sha512()
-                                                  : nullptr;
-    if (kind == nullptr) throw Error(cat("unsupported digest algorithm \"", printable(algorithm_), "\""));
+    kind_ = algorithm_ == "sha256"   ? &nettle_sha256
+            : algorithm_ == "sha384" ? &nettle_sha384
+            : algorithm_ == "sha512" ? &nettle_sha512
+                                     : nullptr;
+    if (kind_ == nullptr) throw Error(cat("unsupported digest algorithm \"", printable(algorithm_), "\""));
     const std::string_view hex = std::string_view(wanted).substr(colon + 1);
     const bool is_hex = hex.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-    if (!is_hex || hex.size() != static_cast<std::size_t>(EVP_MD_get_size(kind)) * 2) {
+    if (!is_hex || hex.size() != std::size_t{kind_->digest_size} * 2) {
       throw Error(cat("invalid checksum digest format: \"", printable(wanted), "\""));
     }
-    context_.reset(EVP_MD_CTX_new());
-    if (!context_ || EVP_DigestInit_ex(context_.get(), kind, nullptr) != 1) throw std::bad_alloc();
+    context_.resize((kind_->context_size + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t));
+    kind_->init(context_.data());
   }
 
   void update(std::string_view bytes) {
-    if (context_) EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size());
+    if (kind_ != nullptr)
+      kind_->update(context_.data(), bytes.size(), reinterpret_cast<const std::uint8_t*>(bytes.data()));
   }
 
   void finish() {
-    if (!context_) return;
-    unsigned char raw[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    EVP_DigestFinal_ex(context_.get(), raw, &size);
-    const std::string actual = cat(algorithm_, ":", to_hex({reinterpret_cast<const char*>(raw), size}));
+    if (kind_ == nullptr) return;
+    std::array<std::uint8_t, SHA512_DIGEST_SIZE> raw{};
+    kind_->digest(context_.data(), kind_->digest_size, raw.data());
+    const std::string actual =
+        cat(algorithm_, ":", to_hex({reinterpret_cast<const char*>(raw.data()), kind_->digest_size}));
     if (actual != wanted_) throw IntegrityError(cat("digest mismatch ", actual, ": ", wanted_));
   }
 
  private:
   std::string wanted_;
   std::string algorithm_;
-  std::unique_ptr<EVP_MD_CTX, FreeContext> context_;
+  const nettle_hash* kind_ = nullptr;   ///< none: nothing was asked for
+  std::vector<std::uint64_t> context_;  ///< of that kind; words, because it must be aligned
 };
 
 /// Takes the digests of a body and sets it aside: as a blob where bodies are kept, else in a spool.

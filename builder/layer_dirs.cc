@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -113,7 +114,19 @@ std::vector<std::shared_ptr<const LayerDir>> LayerDirStore::open(const std::vect
     }
     out.push_back(std::move(dir));
   }
+  keep(out);
   return out;
+}
+
+void LayerDirStore::keep(const std::vector<std::shared_ptr<const LayerDir>>& stack) {
+  const std::lock_guard guard(mutex_);
+  for (auto& kept : kept_) {
+    if (kept.size() <= stack.size() && std::equal(kept.begin(), kept.end(), stack.begin()) && !kept.empty()) {
+      kept = stack;
+      return;
+    }
+  }
+  kept_[next_kept_++ % kept_.size()] = stack;
 }
 
 void LayerDirStore::publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -50,6 +51,7 @@ class LayerDirStore {
 
  private:
   std::shared_ptr<const LayerDir> find(const oci::ChainId& chain, const oci::DiffId& diff_id);
+  void keep(const std::vector<std::shared_ptr<const LayerDir>>& stack);
   std::shared_ptr<const LayerDir> open_valid(const oci::ChainId& chain, const oci::DiffId& diff_id) const;
   void extract(const std::vector<oci::LayerBlob>& layers, std::size_t index, const oci::ChainId& chain);
   void publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
@@ -63,6 +65,10 @@ class LayerDirStore {
   UniqueFd layers_, locks_;
   std::mutex mutex_;
   std::unordered_map<Digest, std::weak_ptr<const LayerDir>> open_;  // by chain ID
+  /// The stacks that were opened last stay open: the next step of a stage wants the same layers and one more,
+  /// and would otherwise open, lock and check each of them again.
+  std::array<std::vector<std::shared_ptr<const LayerDir>>, 4> kept_;
+  std::size_t next_kept_ = 0;
 };
 
 }  // namespace imgbuild::builder

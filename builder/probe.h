@@ -25,7 +25,7 @@ struct TierReport {
 
 /// Whether this process could start a sandbox: namespaces, private mounts and a fresh /proc, tried in a child
 /// that is thrown away and touches nothing of the caller's (SBX-6). Empty when it can, otherwise what failed
-/// and why. Call while there is a single thread.
+/// and why. There may be other threads: the child only makes system calls.
 struct ProbeFailure {
   std::string what;
   int error_number = 0;

@@ -18,8 +18,12 @@ namespace {
 /// What the workers share, under one lock. No lock is held while a task runs.
 class TaskRun {
  public:
-  TaskRun(const std::vector<Task>& tasks, std::stop_token outer)
-      : tasks_(tasks), missing_(tasks.size()), followers_(tasks.size()), on_outer_stop_(outer, Halt{this}) {
+  TaskRun(const std::vector<Task>& tasks, std::size_t jobs, std::stop_token outer)
+      : tasks_(tasks),
+        jobs_(jobs),
+        missing_(tasks.size()),
+        followers_(tasks.size()),
+        on_outer_stop_(outer, Halt{this}) {
     for (std::size_t i = 0; i < tasks.size(); ++i) {
       missing_[i] = tasks[i].waits_for.size();
       for (const std::size_t needed : tasks[i].waits_for) followers_.at(needed).push_back(i);
@@ -30,10 +34,13 @@ class TaskRun {
   void work() {
     std::unique_lock guard(mutex_);
     for (;;) {
+      ++waiting_;
       wake_.wait(guard, [this] { return halted_ || finished_ == tasks_.size() || !ready_.empty(); });
+      --waiting_;
       if (halted_ || finished_ == tasks_.size()) return;
       const std::size_t task = *ready_.begin();
       ready_.erase(ready_.begin());
+      add_worker();
       guard.unlock();
       std::exception_ptr failure;
       try {
@@ -50,6 +57,9 @@ class TaskRun {
     }
   }
 
+  /// Waits for the workers that were added. Only after work() has returned: nobody adds any more then.
+  void join() { workers_.clear(); }
+
   void rethrow() {
     const std::lock_guard guard(mutex_);
     if (failure_) std::rethrow_exception(failure_);
@@ -57,6 +67,17 @@ class TaskRun {
   }
 
  private:
+  /// One more thread when a task is ready that nobody is free for: a chain of tasks needs no thread but the
+  /// caller's.
+  void add_worker() {
+    if (ready_.size() <= waiting_ || workers_.size() + 1 >= jobs_) return;
+    try {
+      workers_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      // No more threads to be had: those there are go on.
+    }
+  }
+
   struct Halt {
     TaskRun* run;
     void operator()() const { run->halt(); }
@@ -100,6 +121,7 @@ class TaskRun {
   }
 
   const std::vector<Task>& tasks_;
+  const std::size_t jobs_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::stop_source stop_;
@@ -107,9 +129,11 @@ class TaskRun {
   std::vector<std::vector<std::size_t>> followers_;
   std::set<std::size_t> ready_;
   std::size_t finished_ = 0;
+  std::size_t waiting_ = 0;
   bool halted_ = false;
   bool failure_is_cancelled_ = false;
   std::exception_ptr failure_;
+  std::vector<std::jthread> workers_;
   std::stop_callback<Halt> on_outer_stop_;  // last: may fire while the rest is complete
 };
 
@@ -117,20 +141,9 @@ class TaskRun {
 
 void run_tasks(const std::vector<Task>& tasks, std::size_t jobs, std::stop_token stop) {
   if (tasks.empty()) return;
-  TaskRun run(tasks, stop);
-  {
-    std::vector<std::jthread> workers;
-    const std::size_t count = std::clamp<std::size_t>(jobs, 1, tasks.size());
-    // The caller's thread works too, so that a build with one job needs no thread of its own.
-    for (std::size_t i = 1; i < count; ++i) {
-      try {
-        workers.emplace_back([&run] { run.work(); });
-      } catch (const std::system_error&) {  // no more threads for this user: fewer do the same
-        break;
-      }
-    }
-    run.work();
-  }
+  TaskRun run(tasks, std::max<std::size_t>(jobs, 1), stop);
+  run.work();
+  run.join();
   run.rethrow();
 }
 

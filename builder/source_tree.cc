@@ -50,4 +50,11 @@ ResolvedSource resolve_source(SourceTree& tree, const std::string& path, bool fo
   return at;
 }
 
+std::vector<Digest> SourceTree::content_digests(const std::vector<ListedFile>& files) {
+  std::vector<Digest> digests;
+  digests.reserve(files.size());
+  for (const auto& file : files) digests.push_back(content_digest(file.path));
+  return digests;
+}
+
 }  // namespace imgbuild::builder

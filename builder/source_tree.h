@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/digest.h"
+#include "cache/stat_memo.h"
 #include "oci/layer_entry.h"
 
 namespace imgbuild::builder {
@@ -15,6 +16,14 @@ namespace imgbuild::builder {
 struct SourceNode {
   oci::FileAttributes attributes;
   std::string link_group;  ///< equal and non-empty for the names of one inode
+  /// Of the file on disk as it was listed, where there is one: so that it need not be looked up again.
+  std::optional<cache::FileIdentity> identity = {};
+};
+
+/// A regular file as list() or find() gave it. The node is borrowed.
+struct ListedFile {
+  std::string path;
+  const SourceNode* node;
 };
 
 /// A tree that COPY, ADD and bind mounts read: a build context, a stage, an image, a git checkout, a
@@ -36,6 +45,12 @@ class SourceTree {
   virtual Digest content_digest(const std::string& path) = 0;
   /// Tells that these digests will be asked for, so that they can be computed in parallel.
   virtual void prefetch_digests(const std::vector<std::string>& paths) { (void)paths; }
+  /// content_digest() of each of `files`, in their order, computed in parallel where bytes have to be read.
+  /// Fails as content_digest() does for the first of them that fails.
+  virtual std::vector<Digest> content_digests(const std::vector<ListedFile>& files);
+  /// Tells that everything below `directory` will be listed, so that it can be read in parallel. Errors are
+  /// left to list().
+  virtual void prefetch(const std::string& directory) { (void)directory; }
   /// Why `path` is not there although it exists on disk: "line 4 of .dockerignore" for an ignored file. For
   /// errors.
   virtual std::optional<std::string> explain_absence(const std::string& path) {

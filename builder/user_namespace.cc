@@ -52,13 +52,8 @@ TierReport refuse(std::string why, std::vector<std::string> advice) {
   return report;
 }
 
-TierReport checked(Tier tier, oci::OverlayFlavour flavour, bool is_root, std::string why_not_better) {
-  const ProbeFailure failure = probe_namespaces();
-  if (failure.failed()) {
-    return refuse(cat("cannot isolate commands here: ", failure.what, ": ",
-                      to_lower(std::strerror(failure.error_number))),
-                  advice_for(failure, is_root));
-  }
+/// Whether commands can really be isolated is only found out when there is one to run (LazyRunSupport).
+TierReport entered(Tier tier, oci::OverlayFlavour flavour, std::string why_not_better) {
   TierReport report;
   report.tier = tier;
   report.flavour = flavour;
@@ -141,7 +136,7 @@ TierReport enter(const Plan& plan) {
     return refuse(cat("cannot become root of the user namespace: ", to_lower(std::strerror(errno))),
                   userns_advice());
   ::prctl(PR_SET_DUMPABLE, 1);  // the change of ids closed our own /proc entries to us
-  return checked(Tier::user_namespace, oci::OverlayFlavour::user, false, "not started as root");
+  return entered(Tier::user_namespace, oci::OverlayFlavour::user, "not started as root");
 }
 
 TierReport enter_as_user() {
@@ -195,8 +190,8 @@ TierReport enter_user_namespace() noexcept {
                      "or --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
                      "--security-opt systempaths=unconfined as an ordinary user with subordinate ids"});
     }
-    if (in_first_namespace()) return checked(Tier::root, oci::OverlayFlavour::trusted, true, "");
-    return checked(Tier::user_namespace, oci::OverlayFlavour::user, true, "root of a user namespace only");
+    if (in_first_namespace()) return entered(Tier::root, oci::OverlayFlavour::trusted, "");
+    return entered(Tier::user_namespace, oci::OverlayFlavour::user, "root of a user namespace only");
   } catch (const std::exception& error) {
     return refuse(error.what(), {});
   }

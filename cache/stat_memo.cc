@@ -27,6 +27,10 @@ namespace imgbuild::cache {
 namespace {
 
 const std::string kFileName = "stat-memo";
+const std::string kRecentName = "stat-memo.recent";
+/// The recent file is joined with the other when it has grown to this part of it, so that what a build writes
+/// follows what it learned and not what the store has seen.
+constexpr std::size_t kRecentShare = 8;
 
 // Kernels stamp files with the time of the last tick, which is at most 10 ms old; twice that leaves room for
 // the difference between that clock and ours. Stamps without a fraction may come from file systems that keep
@@ -74,6 +78,7 @@ class DiskStatMemo final : public StatMemo {
   DiskStatMemo(int store_root, std::size_t max_entries)
       : dir_(open_at(store_root, ".", O_RDONLY | O_DIRECTORY)),
         max_entries_(max_entries),
+        recent_(MemoFile::open(dir_.get(), kRecentName)),
         file_(MemoFile::open(dir_.get(), kFileName)),
         used_(file_.entries().size()) {}
 
@@ -83,6 +88,7 @@ class DiskStatMemo final : public StatMemo {
       const auto found = fresh_.find({file.device, file.inode});
       if (found != fresh_.end() && found->second.is(file)) return Digest::from_bytes(found->second.digest);
     }
+    if (const auto at = recent_.find(file)) return Digest::from_bytes(recent_.entries()[*at].digest);
     const auto at = file_.find(file);
     if (!at) return std::nullopt;
     used_.set(*at);
@@ -106,7 +112,14 @@ class DiskStatMemo final : public StatMemo {
       const FileLock lock = FileLock::acquire(locks.get(), kFileName, FileLock::Kind::exclusive);
       const MemoFile current = MemoFile::open(dir_.get(), kFileName);
       const std::uint32_t generation = current.generation() + 1;
-      publish(encode_memo(bounded(joined(current, generation)), generation));
+      std::vector<MemoEntry> recent = with_recent(learned(generation));
+      if ((recent.size() + outdated_uses(current)) * kRecentShare <= current.entries().size()) {
+        publish(kRecentName, encode_memo(recent, generation));
+      } else {
+        publish(kFileName, encode_memo(bounded(joined(current, recent, generation)), generation));
+        // Only now: until then its entries are nowhere else, and twice they do no harm.
+        (void)::unlinkat(dir_.get(), kRecentName.c_str(), 0);
+      }
       saved_ = true;
     } catch (const SystemError&) {
       // A full or read-only store: the next build hashes these files again, which is slow but right.
@@ -114,28 +127,58 @@ class DiskStatMemo final : public StatMemo {
   }
 
  private:
-  /// What is in the file now, with the use this build made of it and what this build learned, in memo_order.
-  std::vector<MemoEntry> joined(const MemoFile& current, std::uint32_t generation) const {
-    std::vector<MemoEntry> learned;
-    learned.reserve(fresh_.size());
-    for (const auto& [inode, entry] : fresh_) learned.push_back(entry.in_generation(generation));
-    std::sort(learned.begin(), learned.end(), memo_order);
+  std::vector<MemoEntry> learned(std::uint32_t generation) const {
+    std::vector<MemoEntry> out;
+    out.reserve(fresh_.size());
+    for (const auto& [inode, entry] : fresh_) out.push_back(entry.in_generation(generation));
+    std::sort(out.begin(), out.end(), memo_order);
+    return out;
+  }
 
-    std::vector<MemoEntry> old;
-    old.reserve(current.entries().size());
+  /// The entries of a file that can be believed. Damaged ones and, in a damaged file, those out of order
+  /// would spoil the file they are written into.
+  static std::vector<MemoEntry> sound(const MemoFile& file) {
+    std::vector<MemoEntry> out;
+    out.reserve(file.entries().size());
     const MemoEntry* last = nullptr;
-    for (const MemoEntry& entry : current.entries()) {
-      // Damaged entries and, in a damaged file, entries out of order would spoil the new file.
+    for (const MemoEntry& entry : file.entries()) {
       if (!entry.intact() || (last != nullptr && !memo_order(*last, entry))) continue;
       last = &entry;
-      old.push_back(was_used(entry) ? entry.in_generation(generation) : entry);
+      out.push_back(entry);
     }
+    return out;
+  }
 
+  /// Of an inode that is in both, the entry in `newer` counts.
+  static std::vector<MemoEntry> united(const std::vector<MemoEntry>& newer,
+                                       const std::vector<MemoEntry>& older) {
     std::vector<MemoEntry> all;
-    all.reserve(old.size() + learned.size());
-    std::set_union(learned.begin(), learned.end(), old.begin(), old.end(), std::back_inserter(all),
+    all.reserve(newer.size() + older.size());
+    std::set_union(newer.begin(), newer.end(), older.begin(), older.end(), std::back_inserter(all),
                    memo_order);
     return all;
+  }
+
+  std::vector<MemoEntry> with_recent(const std::vector<MemoEntry>& fresh) const {
+    return united(fresh, sound(MemoFile::open(dir_.get(), kRecentName)));
+  }
+
+  /// `current` with `recent` and with the use this build made of it, in memo_order.
+  std::vector<MemoEntry> joined(const MemoFile& current, const std::vector<MemoEntry>& recent,
+                                std::uint32_t generation) const {
+    std::vector<MemoEntry> old = sound(current);
+    for (MemoEntry& entry : old)
+      if (was_used(entry)) entry = entry.in_generation(generation);
+    return united(recent, old);
+  }
+
+  /// How many entries this build used that the file does not know to be in use. They count like new ones, or
+  /// a full memo would drop what is used all the time and was learned long ago.
+  std::size_t outdated_uses(const MemoFile& current) const {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < file_.entries().size(); ++i)
+      if (used_.get(i) && file_.entries()[i].generation != current.generation()) ++count;
+    return count;
   }
 
   bool was_used(const MemoEntry& entry) const {
@@ -166,13 +209,13 @@ class DiskStatMemo final : public StatMemo {
     return entries;
   }
 
-  void publish(std::string_view bytes) const {
-    const std::string temporary = cat(kFileName, ".", random_name(), ".tmp");
+  void publish(const std::string& name, std::string_view bytes) const {
+    const std::string temporary = cat(name, ".", random_name(), ".tmp");
     const UniqueFd fd = open_at(dir_.get(), temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
     try {
-      write_all(fd.get(), bytes, kFileName);
-      if (::renameat(dir_.get(), temporary.c_str(), dir_.get(), kFileName.c_str()) != 0) {
-        throw SystemError(errno, "rename", kFileName);
+      write_all(fd.get(), bytes, name);
+      if (::renameat(dir_.get(), temporary.c_str(), dir_.get(), name.c_str()) != 0) {
+        throw SystemError(errno, "rename", name);
       }
     } catch (...) {
       (void)::unlinkat(dir_.get(), temporary.c_str(), 0);
@@ -182,6 +225,8 @@ class DiskStatMemo final : public StatMemo {
 
   UniqueFd dir_;
   std::size_t max_entries_;
+  MemoFile recent_;  ///< few entries, and the newer ones; opened first, or what moves from one to the other
+                     ///< were missed
   MemoFile file_;
   mutable UseMarks used_;
   mutable std::shared_mutex mutex_;

@@ -12,12 +12,10 @@
 #include "base/syncer.h"
 #include "base/use_log.h"
 #include "builder/cache_mounts.h"
-#include "builder/linux_sandbox.h"
-#include "builder/overlay_snapshotter.h"
 #include "builder/remote_sources.h"
+#include "builder/run_support.h"
 #include "builder/store/store_root.h"
 #include "builder/store_image_source.h"
-#include "builder/work_area.h"
 #include "cache/cache_store.h"
 #include "cache/stat_memo.h"
 #include "oci/disk_blob_store.h"
@@ -76,6 +74,16 @@ builder::RemoteOptions remote_options(const StoreSession::Options& given, int ro
   return options;
 }
 
+/// The tier RUN is to have; none where this store has no place for what a command writes.
+builder::TierReport run_tier(const StoreSession::Options& options, bool read_only) {
+  builder::TierReport none;
+  if (!options.with_sandbox) return none;
+  if (!read_only) return options.tier.report;
+  none.refusal = "the store is read-only, so there is no place for what a command writes";
+  none.advice = {"name a store that can be written with --root"};
+  return none;
+}
+
 std::string read_resolv_conf() {
   const UniqueFd file(::open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC));
   return file ? read_file(file.get(), 64 * 1024, "/etc/resolv.conf") : std::string();
@@ -116,8 +124,7 @@ struct StoreSession::Parts {
   builder::CacheMounts cache_mounts;
   std::string work_directory;
   builder::RemoteFetcher remote;
-  std::unique_ptr<builder::OverlaySnapshotter> snapshots;
-  std::unique_ptr<builder::LinuxSandbox> sandbox;
+  builder::LazyRunSupport run;
   builder::Host host;
 
   int root() const noexcept { return store.dir.get(); }
@@ -143,6 +150,14 @@ struct StoreSession::Parts {
         work_directory(work_path(options.path)),
         remote(http, *memo, &pool, wall_clock_now,
                 remote_options(options, root(), work_directory, *http_memo, blobs, environment)),
+         run({.store_root = root(),
+              .tier = run_tier(options, store.read_only),
+              .environment = options.tier.environment,
+              .is_root = options.tier.real_uid == 0,
+              .epoch = store.epoch,
+              .syncer = syncer_of(options),
+              .uses = &uses},
+             blobs, indexes),
         host{.blobs = blobs,
              .images = images,
              .cache = *cache,
@@ -152,35 +167,11 @@ struct StoreSession::Parts {
              .cache_mounts = cache_mounts,
              .remote = remote,
              .pool = pool,
+             .run = [this]() -> const builder::RunSupport& { return run.get(); },
              .syncer = syncer_of(options),
-             .run_refusal = options.tier.report.refusal,
-             .run_advice = options.tier.report.advice,
              .store_root = root(),
              .resolv_conf = read_resolv_conf(),
-             .clock = wall_clock_now} {
-    if (options.with_sandbox && options.tier.report.tier != builder::Tier::none) open_sandbox(options);
-  }
-
-  void open_sandbox(const Options& options) {
-    if (store.read_only) {
-      host.run_refusal = "the store is read-only, so there is no place for what a command writes";
-      host.run_advice = {"name a store that can be written with --root"};
-      return;
-    }
-    const auto flavour = options.tier.report.flavour;
-    if (const auto failure = builder::probe_overlay(root(), flavour); failure.failed()) {
-      host.run_refusal = failure.what;
-      host.run_advice = builder::advice_for(failure, options.tier.real_uid == 0);
-      return;
-    }
-    builder::sweep_stale_steps(root());  // what a killed process left (STO-30)
-    snapshots = std::make_unique<builder::OverlaySnapshotter>(root(), blobs, indexes, flavour, store.epoch,
-                                                              host.syncer, &uses);
-    sandbox = std::make_unique<builder::LinuxSandbox>(
-        builder::LinuxSandbox::Options{.scratch_dir = snapshots->scratch_dir(), .flavour = flavour});
-    host.snapshots = snapshots.get();
-    host.sandbox = sandbox.get();
-  }
+             .clock = wall_clock_now} {}
 };
 
 StoreSession::StoreSession(const Options& options, const Environment& environment)

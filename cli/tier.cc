@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "builder/run_environment.h"
 #include "builder/user_namespace.h"
 
 namespace imgbuild::cli {
@@ -9,6 +10,7 @@ namespace imgbuild::cli {
 TierChoice enter_best_tier() {
   TierChoice choice;
   choice.real_uid = ::geteuid();
+  if (choice.real_uid != 0) choice.environment = builder::run_environment();
   choice.report = builder::enter_user_namespace();
   return choice;
 }

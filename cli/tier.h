@@ -2,6 +2,8 @@
 
 #include <sys/types.h>
 
+#include <string>
+
 #include "builder/probe.h"
 
 namespace imgbuild::cli {
@@ -9,6 +11,8 @@ namespace imgbuild::cli {
 /// What this process may do, found out once before any thread exists (SBX-4, RLS-3).
 struct TierChoice {
   uid_t real_uid = 0;  ///< of the user who started imgbuild, whatever namespace it is in now
+  std::string
+      environment;  ///< builder::run_environment() from before a namespace was entered; empty: none was
   builder::TierReport report;
 };
 

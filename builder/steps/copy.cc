@@ -122,6 +122,7 @@ void merge(std::vector<oci::PendingEntry>& all, std::vector<oci::PendingEntry> m
 
 std::vector<oci::PendingEntry> plan_parts(const StepContext& context, const CopyOp& op,
                                           const std::vector<CopyPart>& parts) {
+  const PartTimer timer(context.times, PartTimes::Part::plan);
   oci::FileTree target = op.link ? oci::FileTree() : context.host.indexes.tree(context.before.layers);
   const auto content = layer_content(context.host, context.before.layers);
   std::vector<oci::PendingEntry> all;
@@ -140,8 +141,10 @@ std::vector<oci::PendingEntry> plan_parts(const StepContext& context, const Copy
 }  // namespace
 
 StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_token stop) {
-  const std::vector<CopyPart> parts = split_parts(context, op, stop);
-  const cache::CacheKey key = copy_key(context, op, parts, context.before.key);
+  const auto parts =
+      timed(context.times, PartTimes::Part::select, [&] { return split_parts(context, op, stop); });
+  const cache::CacheKey key = timed(context.times, PartTimes::Part::key,
+                                    [&] { return copy_key(context, op, parts, context.before.key); });
   const MissHints hints{.arguments = {}, .entries = [&] { return plan_parts(context, op, parts); }};
   if (const auto record = find_hit(context, key, false, hints)) return outcome_of_hit(context, key, *record);
   if (stop.stop_requested()) throw Cancelled();

@@ -167,7 +167,7 @@ SandboxResult run_in_sandbox(const StepContext& context, const SandboxSpec& spec
     tail.append(bytes);  // all of it: what is clipped above still explains a failure
     limit.write(stream, bytes, OutputLimit::Clock::now(), report);
   };
-  const SandboxResult result = context.host.sandbox->run(
+  const SandboxResult result = context.host.run().sandbox->run(
       spec, [&](int stream, std::string_view bytes) { show(stream, guard.output(stream, bytes)); },
       std::move(stop));
   for (const int stream : {1, 2}) show(stream, guard.finish(stream));
@@ -176,10 +176,11 @@ SandboxResult run_in_sandbox(const StepContext& context, const SandboxSpec& spec
   return result;
 }
 
-void require_sandbox(const Host& host) {
-  if (host.sandbox != nullptr && host.snapshots != nullptr) return;
-  UnsupportedError error(cat("RUN is not possible here: ", host.run_refusal));
-  for (const auto& advice : host.run_advice) error.add_note(advice);
+const RunSupport& require_sandbox(const Host& host) {
+  const RunSupport& run = host.run();
+  if (run.sandbox != nullptr && run.snapshots != nullptr) return run;
+  UnsupportedError error(cat("RUN is not possible here: ", run.refusal));
+  for (const auto& advice : run.advice) error.add_note(advice);
   throw error;
 }
 
@@ -191,7 +192,7 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   const cache::CacheKey key = run_key(context, op, mounts);
   if (const auto record = find_hit(context, key, false, {.arguments = op.arguments, .entries = {}}))
     return outcome_of_hit(context, key, *record);
-  require_sandbox(host);
+  const RunSupport& run = require_sandbox(host);
   if (op.argv.empty()) throw Error("RUN needs a command: arguments are required");
 
   host.bases.fetch(context.before.layers);
@@ -200,7 +201,8 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   const auto content = layer_content(host, context.before.layers);
   const UserIds user = resolve_user(op.user, below, *content);
   mounts.open(user, stop);
-  const auto snapshot = host.snapshots->prepare(context.before.layers);
+  const auto snapshot = timed(context.times, PartTimes::Part::prepare,
+                              [&] { return run.snapshots->prepare(context.before.layers); });
   const RunNetwork network(context, op.network, stop);
   SandboxSpec spec = make_spec(context, op, user, mounts, network, devices);
   apply_trust(spec, context, below, *content);
@@ -210,7 +212,8 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   SecretGuard guard(context.request.secrets, mounts.secret_ids());
   SandboxResult result;
   try {
-    result = run_in_sandbox(context, spec, guard, tail, stop);
+    result = timed(context.times, PartTimes::Part::command,
+                   [&] { return run_in_sandbox(context, spec, guard, tail, stop); });
   } catch (const StuckProcess& error) {
     snapshot->leave_to(error.pid());
     throw;
@@ -219,10 +222,12 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   require_success(context, op, user, result, tail.take());
   guard.check_output();
 
-  StepOutcome outcome = store_layer(context, key, guard.guard(snapshot->diff(below)), false,
-                                    [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
-                                      snapshot->commit(chain, layer.diff_id);
-                                    });
+  const auto entries = timed(context.times, PartTimes::Part::diff,
+                             [&] { return guard.guard(snapshot->diff(below)); });
+  StepOutcome outcome =
+      store_layer(context, key, entries, false, [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
+        snapshot->commit(chain, layer.diff_id);
+      });
   outcome.used = {result.cpu_time, result.peak_memory_bytes, result.peak_is_total};
   return outcome;
 }

@@ -109,7 +109,7 @@ void RunMounts::open_bind(const PlannedMount& mount) {
   SandboxMount out{.target = mount.target, .read_only = mount.options.read_only};
   if (const auto snapshot = context_.origins.snapshot(mount.from)) {
     context_.host.bases.fetch(snapshot->layers);
-    layers_.push_back(context_.host.snapshots->open_layers(snapshot->layers));
+    layers_.push_back(context_.host.run().snapshots->open_layers(snapshot->layers));
     out.kind = SandboxMount::Kind::overlay;
     out.lower_dirs = layers_.back()->fds();
     out.source_path = mount.options.source;

@@ -138,8 +138,11 @@ StepOutcome store_layer(
   options.tar.clamp_mtime = context.epoch;
   // So that COPY --from of this layer's files needs no second look at their bytes (CAC-26).
   options.compute_content = true;
-  const oci::WrittenLayer written =
-      oci::write_layer(entries, context.request.compression, context.host.blobs, &context.host.pool, options);
+  const oci::WrittenLayer written = timed(context.times, PartTimes::Part::layer, [&] {
+    return oci::write_layer(entries, context.request.compression, context.host.blobs, &context.host.pool,
+                            options);
+  });
+  const PartTimer timer(context.times, PartTimes::Part::publish);
   context.host.indexes.put(written.layer.diff_id, written.index);
 
   const bool forced = context.before.forced || !context.use_cache;

@@ -4,6 +4,7 @@
 #include <stop_token>
 
 #include "builder/build.h"
+#include "builder/part_times.h"
 #include "builder/plan.h"
 #include "builder/snapshot.h"
 #include "builder/source_tree.h"
@@ -36,6 +37,7 @@ struct StepContext {
   const Snapshot& before;
   bool use_cache = true;              ///< false: --no-cache for this stage
   std::optional<std::int64_t> epoch;  ///< SOURCE_DATE_EPOCH
+  PartTimes& times;
 };
 
 struct StepOutcome {

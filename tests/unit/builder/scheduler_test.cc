@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 #include "base/error.h"
 
@@ -25,6 +26,17 @@ TEST_CASE("a task runs after everything it waits for") {
   REQUIRE(order.size() == 4);
   CHECK(order.front() == 0);
   CHECK(order.back() == 3);
+}
+
+TEST_CASE("a chain of tasks needs no thread but the caller's") {
+  const auto caller = std::this_thread::get_id();
+  int ran = 0;
+  const auto here = [&](std::stop_token) {
+    CHECK(std::this_thread::get_id() == caller);
+    ++ran;
+  };
+  run_tasks({{{}, here}, {{0}, here}, {{1}, here}}, 8, {});
+  CHECK(ran == 3);
 }
 
 TEST_CASE("independent tasks run at the same time") {

@@ -219,11 +219,11 @@ TEST_CASE("any damaged byte behind the header loses entries and never changes a 
     overwrite_memo(dir, bad);
     const auto memo = cache::open_stat_memo(dir.fd());
     CHECK(known(*memo, 0, 20) <= 20);  // known() compares each digest
-    learn(*memo, 50, 51);
+    learn(*memo, 50, 53);  // enough for a new file
     memo->save();
     const auto repaired = cache::open_stat_memo(dir.fd());
     CHECK(known(*repaired, 0, 20) >= 19);
-    CHECK(known(*repaired, 50, 51) == 1);
+    CHECK(known(*repaired, 50, 53) == 3);
   }
 }
 
@@ -267,4 +267,36 @@ TEST_CASE("several threads find and remember at once") {
   }
   memo->save();
   CHECK(known(*cache::open_stat_memo(dir.fd()), 0, 2000) == 900);
+}
+
+TEST_CASE("what a build writes follows what it learned, not how much is remembered") {
+  const TempDir dir = TempDir::create("/tmp", "stat-memo-");
+  const auto build = [&](std::uint64_t use_to, std::uint64_t from, std::uint64_t to) {
+    const auto memo = cache::open_stat_memo(dir.fd());
+    CHECK(known(*memo, 0, use_to) == use_to);
+    learn(*memo, from, to);
+    memo->save();
+  };
+  build(0, 0, 2000);
+  const std::string settled = memo_bytes(dir);
+  for (std::uint64_t next = 2000; next < 2200; next += 10) build(50, next, next + 10);
+  CHECK(memo_bytes(dir) == settled);
+  CHECK(read_file_at(dir.fd(), "stat-memo.recent", 1u << 30).size() < settled.size() / 8);
+  CHECK(known(*cache::open_stat_memo(dir.fd()), 0, 2200) == 2200);
+
+  SUBCASE("until there is enough to join") {
+    build(50, 2200, 2400);
+    CHECK_FALSE(open_at_if_exists(dir.fd(), "stat-memo.recent", O_RDONLY));
+    CHECK(known(*cache::open_stat_memo(dir.fd()), 0, 2400) == 2400);
+  }
+  SUBCASE("and much use of old entries is written down too") {
+    build(50, 2200, 2600);    // joined: from now on most of the first entries count as long unused
+    build(1000, 2600, 2601);  // until somebody uses them
+    CHECK_FALSE(open_at_if_exists(dir.fd(), "stat-memo.recent", O_RDONLY));
+  }
+  SUBCASE("and a damaged recent file loses its own entries only") {
+    const UniqueFd fd = open_at(dir.fd(), "stat-memo.recent", O_WRONLY | O_TRUNC);
+    write_all(fd.get(), "imgbmemo");
+    CHECK(known(*cache::open_stat_memo(dir.fd()), 0, 2200) == 2000);
+  }
 }
