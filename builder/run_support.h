@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/syncer.h"
+#include "base/use_log.h"
 #include "builder/layer_indexes.h"
 #include "builder/probe.h"
 #include "builder/sandbox.h"
