@@ -92,8 +92,11 @@ class Taker {
     take_whole("ingest", ItemKind::work);
     take_whole("corrupt", ItemKind::damaged);
     take_whole("trash", ItemKind::leftover);
-    for (const char* name : {"format", "stat-memo", "uses"}) take_file(name, ItemKind::bookkeeping);
+    for (const char* name : {"format", "probed", "stat-memo", "stat-memo.recent", "uses"})
+      take_file(name, ItemKind::bookkeeping);
     take_whole("locks", ItemKind::bookkeeping);
+    take_whole("http", ItemKind::bookkeeping);
+    take_whole("logs", ItemKind::bookkeeping);
     const auto rest = top_;
     for (const auto& name : rest) take_whole(name, ItemKind::leftover);
     add({.kind = ItemKind::bookkeeping, .path = ".", .disk_bytes = usage_.one(root_, ".")});

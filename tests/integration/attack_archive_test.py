@@ -283,7 +283,7 @@ def odd_names_make_the_round_trip_byte_by_byte_atk_70(w):
     tar = Tar()
     for name in names:
         tar.add(b"odd/" + name, b"x")
-    made = " ".join("/made/$(printf '" + "".join(f"\\{byte:03o}" for byte in name) + ".')" for name in names if not name.endswith(b"\n"))
+    made = " ".join("\"/made/$(printf -- '" + "".join(f"\\{byte:03o}" for byte in name) + ".')\"" for name in names if not name.endswith(b"\n"))
     result = build_on(w, [tar.end()], f"RUN mkdir /made && touch {made} && ls /odd\nCOPY --from=base /odd /copied", "-o", f"type=tar,dest={w.path / 'root.tar'}", ok=True)
     with tarfile.open(w.path / "root.tar", encoding="utf-8", errors="surrogateescape") as root:
         found = {os.fsencode(name) for name in root.getnames()}
