@@ -9,6 +9,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/lazy_crypto.h"
 #include "base/secret_bytes.h"
 #include "base/strings.h"
 #include "builder/ssh_keys.h"
@@ -279,6 +280,9 @@ class KeyFile {
 
 }  // namespace
 
-SshKey parse_ssh_key(std::string_view text, const std::string& name) { return KeyFile(text, name).read(); }
+SshKey parse_ssh_key(std::string_view text, const std::string& name) {
+  require_crypto_library();
+  return KeyFile(text, name).read();
+}
 
 }  // namespace imgbuild::builder

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/lazy_crypto.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
 #include "builder/ca_cover.h"
@@ -65,6 +66,7 @@ std::string read_system_bundle(const std::string& ca_file) {
 }  // namespace
 
 builder::CaBundle read_ca_bundle(const std::string& path, const std::string& ca_file) {
+  require_crypto_library();
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (!file) throw refuse(path, "cannot be opened");
   const std::string text = read_file(file.get(), kMaxBundle, path);
