@@ -15,7 +15,7 @@ class Project:
 
     def __init__(self):
         self.files = {"src/a.txt": ["f", 0o644, "red"], "src/b.log": ["f", 0o644, "green"], "src/sub/c.txt": ["f", 0o644, "blue"],
-                      "src/link": ["l", 0o777, "a.txt"], "one": ["f", 0o644, "red"], "two": ["f", 0o755, "green"],
+                      "src/link": ["l", 0o777, "a.txt"], "one": ["f", 0o644, "green"], "two": ["f", 0o755, "white"],
                       "other/x": ["f", 0o644, "red"]}
         self.ignore = []
         self.umask = 0o022

@@ -132,7 +132,7 @@ TEST_CASE("few files have a field each, so that a miss can name the one that cha
   for (std::size_t i = 0; i < one.size(); ++i) {
     if (one[i].value != two[i].value) differing.push_back(one[i].label);
   }
-  CHECK(differing == std::vector<std::string>{"file f", "files"});
+  CHECK(differing == std::vector<std::string>{"file d/f", "files"});
 }
 
 TEST_CASE("many files are one field") {
