@@ -172,6 +172,7 @@ void DiskBlobStore::hold(const Digest& digest) const {
 /// Best effort: the error that is on its way says more than a failed rename. A file that took the place of
 /// the wrong one meanwhile stays.
 void DiskBlobStore::put_aside(const Digest& digest, int file) const noexcept {
+  if (options_.look_only) return;
   struct stat wrong {
   }, named{};
   const std::string name = digest.hex();

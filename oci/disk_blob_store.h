@@ -19,6 +19,7 @@ struct DiskBlobStoreOptions {
   /// Counts the boots of the machine. A blob that was not synced is believed without a look at its bytes only
   /// in the epoch it was published in (STO-8).
   std::uint64_t epoch = 1;
+  bool look_only = false;  ///< a wrong blob stays where it is, for whoever only wants to know
   /// Asked before bytes are written, to keep limits of the store; none: there are none.
   WriteGuard* guard = nullptr;
   /// Locks that keep blobs from being removed while somebody uses them; none: nobody removes any.

@@ -37,7 +37,7 @@ class Checker {
         root_(store.dir.get()),
         request_(request),
         stop_(std::move(stop)),
-        blobs_(root_, {.epoch = store.epoch}) {}
+        blobs_(root_, {.epoch = store.epoch, .look_only = !request.repair}) {}
 
   CheckReport run() {
     inventory_ = take_inventory(root_);
