@@ -1,6 +1,7 @@
 #include "cli/app.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -41,6 +42,15 @@ void reopen_standard_descriptors() {
   }
 }
 
+/// Every layer below a step is a descriptor or two, and 500 of them are more than the usual soft limit. Commands get
+/// limits of their own (SBX-77).
+void raise_descriptor_limit() {
+  struct rlimit files {};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= files.rlim_max) return;
+  files.rlim_cur = std::min<rlim_t>(files.rlim_max, 65536);
+  (void)::setrlimit(RLIMIT_NOFILE, &files);  // without it long builds may fail, and say why
+}
+
 void print_error(const Error& error) {
   const std::string text = render_error(error, ::isatty(STDERR_FILENO) == 1);
   std::cerr << text << std::flush;
@@ -64,6 +74,7 @@ std::vector<std::string> with_default_command(int argc, char** argv,
 
 int run_app(int argc, char** argv) {
   reopen_standard_descriptors();
+  raise_descriptor_limit();
   const Environment environment = read_environment();
   CommandContext context{environment, {}};
   CLI::App app{"imgbuild compiles Dockerfiles into layered OCI images, without a daemon."};
