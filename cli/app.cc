@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <system_error>
 
@@ -47,7 +48,7 @@ void reopen_standard_descriptors() {
 void raise_descriptor_limit() {
   struct rlimit files {};
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= files.rlim_max) return;
-  files.rlim_cur = std::min<rlim_t>(files.rlim_max, 65536);
+  files.rlim_cur = std::max(files.rlim_cur, std::min<rlim_t>(files.rlim_max, 65536));
   (void)::setrlimit(RLIMIT_NOFILE, &files);  // without it long builds may fail, and say why
 }
 
