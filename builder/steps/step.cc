@@ -1,6 +1,7 @@
 #include "builder/steps/step.h"
 
 #include "base/strings.h"
+#include "builder/layer_pieces.h"
 
 namespace imgbuild::builder {
 
@@ -78,6 +79,29 @@ void put_record(const StepContext& context, const cache::CacheKey& key, const St
   context.host.cache.put_record(record);
 }
 
+namespace {
+
+/// Below this no layer is worth a look at an earlier one.
+constexpr std::uint64_t kWorthReusing = 1 << 20;
+
+std::uint64_t content_bytes(const std::vector<oci::PendingEntry>& entries) {
+  std::uint64_t total = 0;
+  for (const auto& pending : entries) {
+    if (pending.entry.kind == oci::LayerEntry::Kind::node) total += pending.entry.attributes.size;
+  }
+  return total;
+}
+
+/// Compressed pieces of the layer that the same place in the file made last time.
+LayerPieces earlier_pieces(const StepContext& context) {
+  const auto earlier = context.host.cache.find_by_slot(step_slot(context));
+  if (earlier.empty()) return {};
+  return LayerPieces::open(context.host.store_root, context.host.blobs, earlier.back().layer.blob.digest,
+                           context.request.compression);
+}
+
+}  // namespace
+
 StepOutcome store_layer(
     const StepContext& context, const cache::CacheKey& key, const std::vector<oci::PendingEntry>& entries,
     bool independent, const std::function<void(const oci::LayerBlob&, const oci::ChainId&)>& before_record) {
@@ -85,8 +109,15 @@ StepOutcome store_layer(
   options.tar.clamp_mtime = context.epoch;
   // So that COPY --from of this layer's files needs no second look at their bytes (CAC-26).
   options.compute_content = true;
+  const bool reuse = context.host.store_root >= 0 && content_bytes(entries) >= kWorthReusing;
+  const LayerPieces pieces = reuse ? earlier_pieces(context) : LayerPieces();
+  if (reuse) options.pieces = &pieces;
   const oci::WrittenLayer written =
       oci::write_layer(entries, context.request.compression, context.host.blobs, &context.host.pool, options);
+  if (!written.packed.pieces.empty()) {
+    save_layer_pieces(context.host.store_root, written.layer.blob.digest, context.request.compression,
+                      written.packed.pieces);
+  }
   context.host.indexes.put(written.layer.diff_id, written.index);
 
   const bool forced = context.before.forced || !context.use_cache;
