@@ -32,6 +32,7 @@ struct ExecuteResult {
   std::size_t steps_cached = 0;
   std::uint64_t layer_bytes = 0;                              ///< packed size of the layers that were made
   std::vector<std::pair<std::string, ResourceUse>> commands;  ///< by label, in the order they ended
+  std::uint64_t layer_bytes_reused = 0;                       ///< of these, taken from earlier layers
 };
 
 /// Runs the steps of `plan` that have to run, independent ones in parallel, and takes the others from the

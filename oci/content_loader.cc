@@ -6,6 +6,7 @@
 #include <exception>
 #include <span>
 
+#include "base/digesting_source.h"
 #include "base/hash.h"
 #include "base/stream.h"
 
@@ -83,7 +84,8 @@ struct ContentLoader::Batch {
       if (got == 0) break;
       item.got += got;
     }
-    if (item.hash) item.digest = sha256({room.data(), std::min(item.got, item.size)});
+    if (item.hash && content) item.digest = digest_of(*content);
+    if (item.hash && !item.digest) item.digest = sha256({room.data(), std::min(item.got, item.size)});
   }
 };
 

@@ -1,6 +1,9 @@
 #include "oci/layer_writer.h"
 
+#include "base/digesting_source.h"
+#include "base/error.h"
 #include "base/overlapped_hash_sink.h"
+#include "base/strings.h"
 #include "oci/content_loader.h"
 
 namespace imgbuild::oci {
@@ -38,6 +41,11 @@ std::optional<Digest> add_hashed(TarWriter& tar, const LayerEntry& entry, Source
   if (content == nullptr) {
     tar.add(entry, nullptr);
     return sha256("");
+  }
+  if (dynamic_cast<DigestingSource*>(content) != nullptr) {
+    tar.add(entry, content);
+    if (const auto digest = digest_of(*content)) return digest;
+    throw Error(cat("nobody knows the digest of ", printable(entry.path)));
   }
   HashSource hashed(*content);
   tar.add(entry, &hashed);
@@ -91,7 +99,7 @@ std::string_view layer_media_type(CompressionKind kind) {
 WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compression& how, BlobStore& store,
                          ThreadPool* pool, const WriteLayerOptions& options) {
   const auto blob = store.create();
-  HashSink packed(*blob);
+  OverlappedHashSink packed(*blob, pool);
   PackedReport report;
   const auto compressor = make_compressor(how, packed, pool, options.pieces, &report);
   OverlappedHashSink plain(*compressor, pool);

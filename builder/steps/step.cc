@@ -102,31 +102,41 @@ LayerPieces earlier_pieces(const StepContext& context) {
 
 }  // namespace
 
-StepOutcome store_layer(
-    const StepContext& context, const cache::CacheKey& key, const std::vector<oci::PendingEntry>& entries,
-    bool independent, const std::function<void(const oci::LayerBlob&, const oci::ChainId&)>& before_record) {
+oci::WrittenLayer write_step_layer(const StepContext& context,
+                                   const std::vector<oci::PendingEntry>& entries) {
+  const Host& host = context.host;
   oci::WriteLayerOptions options;
   options.tar.clamp_mtime = context.epoch;
   // So that COPY --from of this layer's files needs no second look at their bytes (CAC-26).
   options.compute_content = true;
-  const bool reuse = context.host.store_root >= 0 && content_bytes(entries) >= kWorthReusing;
+  const bool reuse = host.store_root >= 0 && content_bytes(entries) >= kWorthReusing;
   const LayerPieces pieces = reuse ? earlier_pieces(context) : LayerPieces();
   if (reuse) options.pieces = &pieces;
-  const oci::WrittenLayer written =
-      oci::write_layer(entries, context.request.compression, context.host.blobs, &context.host.pool, options);
-  if (!written.packed.pieces.empty()) {
-    save_layer_pieces(context.host.store_root, written.layer.blob.digest, context.request.compression,
-                      written.packed.pieces);
-  }
-  context.host.indexes.put(written.layer.diff_id, written.index);
+  const Compression& how = context.request.compression;
+  oci::WrittenLayer written = oci::write_layer(entries, how, host.blobs, &host.pool, options);
+  if (!written.packed.pieces.empty())
+    save_layer_pieces(host.store_root, written.layer.blob.digest, how, written.packed.pieces);
+  host.indexes.put(written.layer.diff_id, written.index);
+  return written;
+}
 
+StepOutcome record_layer(const StepContext& context, const cache::CacheKey& key,
+                         const oci::WrittenLayer& written, bool independent,
+                         const BeforeRecord& before_record) {
   const bool forced = context.before.forced || !context.use_cache;
   StepOutcome outcome{context.before.with(written.layer, key.digest(), forced), step_time(context),
                       StepFinished::How::ran};
+  outcome.reused_bytes = written.packed.reused_bytes;
   if (before_record) before_record(written.layer, *outcome.after.chain);
 
   put_record(context, key, outcome, independent);
   return outcome;
+}
+
+StepOutcome store_layer(const StepContext& context, const cache::CacheKey& key,
+                        const std::vector<oci::PendingEntry>& entries, bool independent,
+                        const BeforeRecord& before_record) {
+  return record_layer(context, key, write_step_layer(context, entries), independent, before_record);
 }
 
 }  // namespace imgbuild::builder
