@@ -1,5 +1,7 @@
 #include "base/gzip_block.h"
 
+#include <libdeflate.h>
+
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -62,6 +64,21 @@ constexpr std::size_t stored_size(std::size_t size) {
   return size + kStoredHeaderSize * std::max<std::size_t>(1, (size + kMaxStored - 1) / kMaxStored);
 }
 
+struct FreeCompressor {
+  void operator()(libdeflate_compressor* compressor) const noexcept {
+    libdeflate_free_compressor(compressor);
+  }
+};
+
+/// The calling thread's compressor: blocks are many, threads few, and one takes up to a megabyte.
+libdeflate_compressor* deflate(int level) {
+  thread_local std::unique_ptr<libdeflate_compressor, FreeCompressor> by_level[10];
+  auto& compressor = by_level[level];
+  if (!compressor) compressor.reset(libdeflate_alloc_compressor(level));
+  if (!compressor) throw std::bad_alloc();
+  return compressor.get();
+}
+
 constexpr std::size_t kMaxMember = kHeader.size() + stored_size(GzipBlock::kMaxInput) + kTrailerSize;
 
 }  // namespace
@@ -72,13 +89,6 @@ GzipBlock::GzipBlock(std::optional<int> level, const PackedPieces* pieces)
 void GzipBlock::append(std::string_view bytes) noexcept {
   std::memcpy(input_.get() + input_size_, bytes.data(), bytes.size());
   input_size_ += bytes.size();
-}
-
-libdeflate_compressor* GzipBlock::deflate(int level) {
-  Compressor& compressor = deflate_[level];
-  if (!compressor) compressor.reset(libdeflate_alloc_compressor(level));
-  if (!compressor) throw std::bad_alloc();
-  return compressor.get();
 }
 
 bool GzipBlock::looks_incompressible() {

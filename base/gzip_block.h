@@ -1,7 +1,5 @@
 #pragma once
 
-#include <libdeflate.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -46,14 +44,6 @@ class GzipBlock {
   bool reused() const noexcept { return reused_; }
 
  private:
-  struct FreeCompressor {
-    void operator()(libdeflate_compressor* compressor) const noexcept {
-      libdeflate_free_compressor(compressor);
-    }
-  };
-  using Compressor = std::unique_ptr<libdeflate_compressor, FreeCompressor>;
-
-  libdeflate_compressor* deflate(int level);
   bool looks_incompressible();
   int choose_level();
   bool reuse();
@@ -67,7 +57,6 @@ class GzipBlock {
   std::size_t output_size_ = 0;
   std::optional<Digest> plain_digest_;
   bool reused_ = false;
-  Compressor deflate_[10];  ///< by level, made when first used
 };
 
 }  // namespace imgbuild
