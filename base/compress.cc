@@ -14,23 +14,28 @@ namespace imgbuild {
 
 namespace {
 
-constexpr int kDefaultGzipLevel = 6;
 constexpr int kDefaultZstdLevel = 3;
 constexpr int kMaxGzipLevel = 9;
 constexpr int kMaxZstdLevel = 22;
 constexpr std::size_t kMaxZstdThreads = 4;  // LAY-54
 constexpr std::size_t kMagicSize = 4;
 
-int level_of(const Compression& how) {
-  const bool gzip = how.kind == CompressionKind::gzip;
-  const int level = how.level.value_or(gzip ? kDefaultGzipLevel : kDefaultZstdLevel);
-  const int most = gzip ? kMaxGzipLevel : kMaxZstdLevel;
-  if (level < 0 || level > most) {
-    throw Error(
-        cat("the compression level ", level, " is out of range: ", name_of(how.kind), " has 0 to ", most),
-        ExitCode::usage);
+/// The level asked for, if one was.
+std::optional<int> checked_level(const Compression& how) {
+  const int most = how.kind == CompressionKind::gzip ? kMaxGzipLevel : kMaxZstdLevel;
+  if (how.level && (*how.level < 0 || *how.level > most)) {
+    throw Error(cat("the compression level ", *how.level, " is out of range: ", name_of(how.kind),
+                    " has 0 to ", most),
+                ExitCode::usage);
   }
-  return level;
+  return how.level;
+}
+
+int zstd_level(const Compression& how) { return checked_level(how).value_or(kDefaultZstdLevel); }
+
+std::string gzip_level_name(const Compression& how) {
+  const auto level = checked_level(how);
+  return level ? cat("level ", *level) : "levels by sample 1";
 }
 
 class PassSink final : public Sink {
@@ -114,22 +119,23 @@ std::string codec_identity(const Compression& how) {
     case CompressionKind::none:
       return "none";
     case CompressionKind::gzip:
-      return cat("gzip-members-1 libdeflate " LIBDEFLATE_VERSION_STRING " level ", level_of(how));
+      return cat("gzip-members-2 libdeflate " LIBDEFLATE_VERSION_STRING " ", gzip_level_name(how));
     case CompressionKind::zstd:
-      return cat("zstd-frame-1 libzstd ", ZSTD_versionString(), " level ", level_of(how));
+      return cat("zstd-frame-1 libzstd ", ZSTD_versionString(), " level ", zstd_level(how));
   }
   return "unknown";
 }
 
-std::unique_ptr<Sink> make_compressor(const Compression& how, Sink& out, ThreadPool* pool) {
+std::unique_ptr<Sink> make_compressor(const Compression& how, Sink& out, ThreadPool* pool,
+                                      const PackedPieces* pieces, PackedReport* report) {
   const std::size_t threads = pool == nullptr ? 1 : std::min(pool->size(), kMaxZstdThreads);
   switch (how.kind) {
     case CompressionKind::none:
       return std::make_unique<PassSink>(out);
     case CompressionKind::gzip:
-      return std::make_unique<GzipSink>(level_of(how), out, pool);
+      return std::make_unique<GzipSink>(checked_level(how), out, pool, pieces, report);
     case CompressionKind::zstd:
-      return make_zstd_sink(level_of(how), threads, out);
+      return make_zstd_sink(zstd_level(how), threads, out);
   }
   throw Error("unknown compression");
 }

@@ -11,12 +11,16 @@
 
 namespace imgbuild {
 
+class PackedPieces;
+struct PackedReport;
+
 enum class CompressionKind : std::uint8_t { none, gzip, zstd };
 
 /// "none", "gzip", "zstd".
 std::string_view name_of(CompressionKind kind);
 
-/// How to compress. Without a level: 6 for gzip, 3 for zstd (LAY-53). Levels: gzip 0…9, zstd 0…22.
+/// How to compress. Levels: gzip 0…9, zstd 0…22. Without a level: 3 for zstd (LAY-53); for gzip each block
+/// gets the fastest of a few levels that keeps the size near that of level 6 (docs/adr/0009).
 struct Compression {
   CompressionKind kind = CompressionKind::gzip;
   std::optional<int> level;
@@ -27,16 +31,21 @@ std::string codec_identity(const Compression& how);
 
 /// A sink that compresses into `out`, which must outlive it; `finish()` finishes `out` too. The output
 /// depends on the bytes written, the calls of boundary() and the level alone: neither the number of threads
-/// nor how the bytes were cut into writes changes it. Blocks are compressed on `pool` (nullptr: on the
-/// calling thread); at most pool->size() + 2 of them are in memory. May be used from a task of the same pool.
+/// nor how the bytes were cut into writes nor `pieces` changes it. Blocks are compressed on `pool` (nullptr:
+/// on the calling thread); at most pool->size() + 3 of them are in memory. May be used from a task of the
+/// same pool.
 ///
-/// gzip: several members of at most 1 MiB of input each, a single one for small inputs; a member ends at a
-/// boundary() when it has at least 256 KiB, so that members of unchanged input stay as they were. Blocks that
-/// do not shrink are stored. zstd: one frame with a checksum and a window of at most 8 MiB; boundaries are
-/// ignored.
+/// gzip: several members of at most 1 MiB of input each, a single one for small inputs. Members end at a
+/// boundary() wherever there is one, at such as make members of unchanged input stay what they were. Blocks
+/// that do not shrink are stored. zstd: one frame with a checksum and a window of at most 8 MiB; boundaries
+/// are ignored.
+///
+/// Members that `pieces` has are taken from there; it must hold what a compressor with the same
+/// codec_identity() made. `report` is complete after finish(). Both may be null, and zstd uses neither.
 ///
 /// Throws Error for a level out of range.
-std::unique_ptr<Sink> make_compressor(const Compression& how, Sink& out, ThreadPool* pool);
+std::unique_ptr<Sink> make_compressor(const Compression& how, Sink& out, ThreadPool* pool,
+                                      const PackedPieces* pieces = nullptr, PackedReport* report = nullptr);
 
 struct DecompressLimits {
   /// More output than this is an error. The default is the limit of a layer.

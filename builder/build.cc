@@ -94,6 +94,7 @@ BuildResult build_once(const BuildRequest& request, Host& host, EventSink& event
   result.stats.steps_cached = done.steps_cached;
   result.stats.layer_bytes_written = done.layer_bytes;
   result.stats.commands = done.commands;
+  result.stats.layer_bytes_reused = done.layer_bytes_reused;
   if (plan.source_date_epoch) {
     done.target.snapshot =
         clamp_layers(done.target.snapshot, *plan.source_date_epoch, request.compression, host);

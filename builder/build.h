@@ -93,6 +93,7 @@ struct BuildStats {
   std::vector<std::pair<std::string, ResourceUse>> commands;  ///< each RUN that ran, by its label
   std::uint64_t syncs = 0;  ///< calls that put bytes on the disk for certain (--durability=safe)
   std::chrono::nanoseconds sync_time{0};
+  std::uint64_t layer_bytes_reused = 0;  ///< of these, taken from an earlier layer as they were
   std::vector<std::pair<std::string, std::chrono::nanoseconds>> phases;
 };
 

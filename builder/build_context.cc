@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <span>
 
+#include "base/digesting_source.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
@@ -54,29 +55,48 @@ std::size_t read_some(int fd, std::span<char> buffer, const std::string& path) {
 
 }  // namespace
 
-/// The bytes of one file, which must stay what was listed until its end.
-class BuildContext::FileReader final : public Source {
+/// The bytes of one file, which must stay what was listed until its end. What nobody has hashed yet is hashed
+/// on the way.
+class BuildContext::FileReader final : public DigestingSource {
  public:
-  FileReader(UniqueFd fd, std::string path, const cache::FileIdentity& listed,
-             std::atomic<std::uint64_t>& counter)
-      : fd_(std::move(fd)), path_(std::move(path)), listed_(listed), counter_(counter) {}
+  FileReader(BuildContext& context, std::string path, const cache::FileIdentity& listed)
+      : context_(context), path_(std::move(path)), listed_(listed) {
+    digest_ = context_.known_digest(path_, listed_);
+    if (!digest_) hash_.emplace();
+    if (!digest_ && context_.clock_) read_at_ = context_.clock_();
+    fd_ = context_.open_unchanged(path_, listed_);
+  }
 
   std::size_t read(std::span<char> buffer) override {
     const std::size_t got = read_some(fd_.get(), buffer, path_);
     seen_ += got;
-    counter_ += got;
+    context_.bytes_read_ += got;
     if (seen_ > listed_.size || (got == 0 && !buffer.empty() && seen_ < listed_.size)) fail_changed(path_);
+    if (hash_) hash_->update({buffer.data(), got});
     // Checked with the last byte, since nobody has to ask for the end behind it.
-    if (got > 0 && seen_ == listed_.size && !same_bytes(identity_of(fd_.get(), path_), listed_))
-      fail_changed(path_);
+    if (got > 0 && seen_ == listed_.size) check_unchanged();
     return got;
   }
 
+  std::optional<Digest> digest() const override { return digest_; }
+
  private:
+  void check_unchanged() {
+    const cache::FileIdentity now = identity_of(fd_.get(), path_);
+    if (!same_bytes(now, listed_)) fail_changed(path_);
+    if (!hash_) return;
+    digest_ = hash_->finish();
+    hash_.reset();
+    context_.learn(path_, listed_, now, *digest_, read_at_);
+  }
+
+  BuildContext& context_;
   UniqueFd fd_;
   std::string path_;
   cache::FileIdentity listed_;
-  std::atomic<std::uint64_t>& counter_;
+  std::optional<Digest> digest_;
+  std::optional<Sha256> hash_;
+  std::optional<Timestamp> read_at_;
   std::uint64_t seen_ = 0;
 };
 
@@ -133,7 +153,7 @@ oci::ContentOpener BuildContext::open(const std::string& path) {
     return [] { return std::make_unique<StringSource>(std::string()); };
   }
   return [this, path, listed = *entry.node.identity]() -> std::unique_ptr<Source> {
-    return std::make_unique<FileReader>(open_unchanged(path, listed), path, listed, bytes_read_);
+    return std::make_unique<FileReader>(*this, path, listed);
   };
 }
 
@@ -165,12 +185,23 @@ Digest BuildContext::hash_file(const std::string& path, const cache::FileIdentit
   if (seen != listed.size || !same_bytes(after, listed)) fail_changed(path);
 
   const Digest digest = hash.finish();
+  learn(path, listed, after, digest, read_at);
+  return digest;
+}
+
+void BuildContext::learn(const std::string& path, const cache::FileIdentity& listed,
+                         const cache::FileIdentity& after, const Digest& digest,
+                         const std::optional<Timestamp>& read_at) {
   ++computed_;
   // With another ctime the file was touched since it was listed; then the memo has nothing safe to remember.
   if (read_at && after == listed) memo_.remember(listed, digest, *read_at);
   const std::lock_guard guard(digests_mutex_);
   digests_.insert_or_assign(path, digest);
-  return digest;
+}
+
+bool BuildContext::digest_is_known(const std::string& path) {
+  const auto entry = walk_.find(path);
+  return entry && entry->node.identity && known_digest(path, *entry->node.identity);
 }
 
 Digest BuildContext::content_digest(const std::string& path) {

@@ -50,6 +50,8 @@ class BuildContext final : public SourceTree {
   oci::ContentOpener open(const std::string& path) override;
   /// Throws Error when the file changed while it was read, or cannot be read.
   Digest content_digest(const std::string& path) override;
+  bool digest_is_known(const std::string& path) override;
+  bool learns_digests() const override { return true; }
   /// Computes what the memo does not know on the pool and the calling thread. Files that cannot be read are
   /// passed over: content_digest() reports them.
   void prefetch_digests(const std::vector<std::string>& paths) override;
@@ -65,6 +67,8 @@ class BuildContext final : public SourceTree {
   ContextEntry regular_file(const std::string& path);
   UniqueFd open_unchanged(const std::string& path, const cache::FileIdentity& listed) const;
   std::optional<Digest> known_digest(const std::string& path, const cache::FileIdentity& listed);
+  void learn(const std::string& path, const cache::FileIdentity& listed, const cache::FileIdentity& after,
+             const Digest& digest, const std::optional<Timestamp>& read_at);
   Digest hash_file(const std::string& path, const cache::FileIdentity& listed);
 
   ContextWalk walk_;

@@ -61,6 +61,8 @@ class CopySelection {
   virtual void add_to_key(cache::CacheKeyBuilder& key) const = 0;
   /// Bytes of regular files selected, for progress.
   virtual std::uint64_t total_bytes() const = 0;
+  /// Whether the key can only be had by reading at least `bytes` of content that nobody has hashed yet.
+  virtual bool must_hash(std::uint64_t bytes) const = 0;
 };
 
 /// Finds what `request` copies from `tree`: wildcards, links, excludes, --parents, archives (COPY-1…11,

@@ -183,6 +183,21 @@ std::string Selection::keyed_owner() const {
   return canonical_owner("0:0");
 }
 
+bool Selection::must_hash(std::uint64_t bytes) const {
+  if (total_bytes_ < bytes) return false;
+  std::uint64_t unknown = 0;
+  for (const auto& source : sources_) {
+    for (const auto& match : source.matches) {
+      visit_all(match.top, match.path, "",
+                [&](const SelectedNode& node, const std::string& path, const auto&) {
+                  if (unknown < bytes && has_bytes(node) && !tree_.digest_is_known(path))
+                    unknown += node.source.attributes.size;
+                });
+    }
+  }
+  return unknown >= bytes;
+}
+
 void Selection::add_to_key(cache::CacheKeyBuilder& key) const {
   ModeChange change;
   if (!request_.chmod.empty()) change = parser::FileModeChange::parse(request_.chmod);

@@ -40,6 +40,7 @@ class Selection final : public CopySelection {
 
   void add_to_key(cache::CacheKeyBuilder& key) const override;
   std::uint64_t total_bytes() const override { return total_bytes_; }
+  bool must_hash(std::uint64_t bytes) const override;
 
   SourceTree& tree() const noexcept { return tree_; }
   const std::vector<SelectedSource>& sources() const noexcept { return sources_; }

@@ -52,6 +52,7 @@ class Execution final : public Origins {
     result.layer_bytes = layer_bytes_;
     result.parts = times_.named();
     result.commands = std::move(commands_);
+    result.layer_bytes_reused = layer_bytes_reused_;
     return result;
   }
 
@@ -182,7 +183,7 @@ class Execution final : public Origins {
         const std::lock_guard guard(commands_mutex_);
         commands_.emplace_back(label(stage, step_number), *outcome.used);
       }
-      if (outcome.how == StepFinished::How::ran) layer_bytes_ += outcome.after.layers.back().blob.size;
+      if (outcome.how == StepFinished::How::ran) count_layer(outcome);
       finished(outcome.how);
     } catch (Error& error) {
       finished(StepFinished::How::failed);
@@ -193,6 +194,11 @@ class Execution final : public Origins {
       finished(StepFinished::How::skipped);
       throw;
     }
+  }
+
+  void count_layer(const StepOutcome& outcome) {
+    layer_bytes_ += outcome.after.layers.back().blob.size;
+    layer_bytes_reused_ += outcome.reused_bytes;
   }
 
   StepOutcome dispatch(std::size_t stage_number, const PlanStep& step, StepId id, std::stop_token stop) {
@@ -303,6 +309,7 @@ class Execution final : public Origins {
   std::atomic<std::uint64_t> layer_bytes_ = 0;
   std::mutex commands_mutex_;
   std::vector<std::pair<std::string, ResourceUse>> commands_;
+  std::atomic<std::uint64_t> layer_bytes_reused_ = 0;
   std::mutex contexts_mutex_;
   std::map<std::string, std::shared_ptr<SourceTree>> contexts_;
 };

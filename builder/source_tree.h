@@ -43,6 +43,13 @@ class SourceTree {
   virtual oci::ContentOpener open(const std::string& path) = 0;
   /// SHA-256 of the regular file `path`, from a memo where it can be trusted.
   virtual Digest content_digest(const std::string& path) = 0;
+  /// Whether content_digest() would answer without reading the file.
+  virtual bool digest_is_known(const std::string& path) {
+    (void)path;
+    return true;
+  }
+  /// Whether reading a file to its end through open() is enough to know its digest from then on.
+  virtual bool learns_digests() const { return false; }
   /// Tells that these digests will be asked for, so that they can be computed in parallel.
   virtual void prefetch_digests(const std::vector<std::string>& paths) { (void)paths; }
   /// content_digest() of each of `files`, in their order, computed in parallel where bytes have to be read.

@@ -32,11 +32,12 @@ std::string metadata_json(const builder::BuildResult& result) {
 }
 
 std::string stats_text(const builder::BuildStats& stats) {
-  std::string out = cat("steps: ", stats.steps_run, " run, ", stats.steps_cached, " cached\n",
-                        "context: ", stats.context_files_listed, " entries listed, ",
-                        stats.context_dirs_opened, " directories opened, ", stats.context_digests_remembered,
-                        " digests remembered, ", stats.context_bytes_read, " bytes read\n",
-                        "layers: ", stats.layer_bytes_written, " bytes written\n");
+  std::string out =
+      cat("steps: ", stats.steps_run, " run, ", stats.steps_cached, " cached\n",
+          "context: ", stats.context_files_listed, " entries listed, ", stats.context_dirs_opened,
+          " directories opened, ", stats.context_digests_remembered, " digests remembered, ",
+          stats.context_bytes_read, " bytes read\n", "layers: ", stats.layer_bytes_written,
+          " bytes written, ", stats.layer_bytes_reused, " of them reused\n");
   for (const auto& [label, use] : stats.commands)
     out += cat("run: ", std::chrono::duration_cast<std::chrono::milliseconds>(use.cpu_time).count(),
                " ms of processor time, at most ", human_size(use.peak_memory_bytes), " of memory ",

@@ -64,7 +64,6 @@ Compression parse_compression(const BuildOptions& options) {
     throw usage(
         cat("--compression is gzip, zstd or uncompressed, not \"", printable(options.compression), "\""));
   }
-  out.level = out.kind == CompressionKind::zstd ? 3 : 6;
   if (options.compression_level) {
     const int most = out.kind == CompressionKind::zstd ? 22 : 9;
     if (*options.compression_level < 0 || *options.compression_level > most) {

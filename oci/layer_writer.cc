@@ -1,6 +1,10 @@
 #include "oci/layer_writer.h"
 
+#include "base/digesting_source.h"
+#include "base/error.h"
 #include "base/overlapped_hash_sink.h"
+#include "base/strings.h"
+#include "oci/content_loader.h"
 
 namespace imgbuild::oci {
 
@@ -31,22 +35,36 @@ bool is_regular(const LayerEntry& entry) {
   return entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular;
 }
 
-/// Writes one entry and returns the digest of its content when it was asked for and not known.
-std::optional<Digest> add(TarWriter& tar, const PendingEntry& pending, bool compute_content) {
-  const LayerEntry& entry = pending.entry;
-  compute_content = compute_content && is_regular(entry) && !entry.content;
-  if (!has_bytes(entry)) {
+/// Writes one entry whose bytes, if any, come from `content`, and returns their digest when it was asked for
+/// and not known.
+std::optional<Digest> add_hashed(TarWriter& tar, const LayerEntry& entry, Source* content) {
+  if (content == nullptr) {
     tar.add(entry, nullptr);
-    return compute_content ? std::optional(sha256("")) : std::nullopt;
+    return sha256("");
   }
-  const auto content = pending.open ? pending.open() : nullptr;
-  if (!compute_content || content == nullptr) {
-    tar.add(entry, content.get());
-    return std::nullopt;
+  if (dynamic_cast<DigestingSource*>(content) != nullptr) {
+    tar.add(entry, content);
+    if (const auto digest = digest_of(*content)) return digest;
+    throw Error(cat("nobody knows the digest of ", printable(entry.path)));
   }
   HashSource hashed(*content);
   tar.add(entry, &hashed);
   return hashed.digest();
+}
+
+std::optional<Digest> add(TarWriter& tar, const PendingEntry& pending,
+                          std::optional<ContentLoader::Loaded> loaded, bool compute_content) {
+  const LayerEntry& entry = pending.entry;
+  compute_content = compute_content && is_regular(entry) && !entry.content;
+  if (loaded) {
+    tar.add(entry, loaded->content.get());
+    return loaded->digest;
+  }
+  const auto content = has_bytes(entry) && pending.open ? pending.open() : nullptr;
+  if (compute_content && (content != nullptr || !has_bytes(entry)))
+    return add_hashed(tar, entry, content.get());
+  tar.add(entry, content.get());
+  return std::nullopt;
 }
 
 /// The entry as a reader of the finished layer would see it.
@@ -81,15 +99,18 @@ std::string_view layer_media_type(CompressionKind kind) {
 WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compression& how, BlobStore& store,
                          ThreadPool* pool, const WriteLayerOptions& options) {
   const auto blob = store.create();
-  HashSink packed(*blob);
-  const auto compressor = make_compressor(how, packed, pool);
+  OverlappedHashSink packed(*blob, pool);
+  PackedReport report;
+  const auto compressor = make_compressor(how, packed, pool, options.pieces, &report);
   OverlappedHashSink plain(*compressor, pool);
   TarWriter tar(plain, options.tar);
 
   LayerIndex index;
   index.entries.reserve(entries.size());
-  for (const auto& pending : entries) {
-    const auto content = add(tar, pending, options.compute_content);
+  ContentLoader loader(entries, options.compute_content, pool);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const PendingEntry& pending = entries[i];
+    const auto content = add(tar, pending, loader.take(i), options.compute_content);
     index.entries.push_back(as_written(pending.entry, options.tar));
     if (content) index.entries.back().content = content;
   }
@@ -101,7 +122,7 @@ WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compres
                            .digest = digest,
                            .size = packed.size()},
                   .diff_id = DiffId{plain.digest()}};
-  return {std::move(layer), std::move(index)};
+  return {std::move(layer), std::move(index), std::move(report)};
 }
 
 }  // namespace imgbuild::oci

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/compress.h"
+#include "base/packed_pieces.h"
 #include "base/thread_pool.h"
 #include "oci/blob_store.h"
 #include "oci/descriptor.h"
@@ -17,11 +18,15 @@ struct WriteLayerOptions {
   TarOptions tar;
   /// Fill in the content digest of regular files that have none yet, while their bytes pass.
   bool compute_content = false;
+  /// Pieces of an earlier layer compressed in the same way, to take what did not change from, and to have the
+  /// pieces of this one told. Borrowed; may be null.
+  const PackedPieces* pieces = nullptr;
 };
 
 struct WrittenLayer {
   LayerBlob layer;
-  LayerIndex index;  ///< with the attributes as written: whole seconds, clamped
+  LayerIndex index;     ///< with the attributes as written: whole seconds, clamped
+  PackedReport packed;  ///< filled in when there were `pieces`
 };
 
 /// The OCI media type of a layer compressed like this (IMG-5…).
@@ -29,8 +34,8 @@ std::string_view layer_media_type(CompressionKind kind);
 
 /// Writes one layer into the store: tar, diff ID, compression, digest, all in one pass and in bounded memory
 /// (LAY-54). `entries` are in layer order with their parents (order_entries, add_parents); see TarWriter for
-/// what is refused. Hashing and compressing run on `pool`, the contents are opened and read on the calling
-/// thread, one at a time. The bytes are the same for any number of threads. May be called from a task of the
+/// what is refused. Hashing, compressing and reading small files run on `pool`; large files are read on the
+/// calling thread. The bytes are the same for any number of threads. May be called from a task of the
 /// pool, and by several threads. Throws Error for entries a layer cannot hold and whatever their sources and
 /// the store throw; nothing is stored then.
 WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compression& how, BlobStore& store,

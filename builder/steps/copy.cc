@@ -138,17 +138,44 @@ std::vector<oci::PendingEntry> plan_parts(const StepContext& context, const Copy
   return all;
 }
 
+/// Reading so much twice, once for the key and once for the layer, is worth avoiding.
+constexpr std::uint64_t kMuchToHash = 1 << 20;
+
+/// Whether the layer should be made before its key is known, so that content is read once. That is wasted if
+/// the key then turns out to be known, so only where nothing was recorded for this place in the file, or
+/// where records are not asked.
+bool makes_layer_first(const StepContext& context, const std::vector<CopyPart>& parts) {
+  bool much = false;
+  for (const CopyPart& part : parts) {
+    if (!part.remote_key.empty() || part.request.unpack_archives || !part.tree->learns_digests())
+      return false;
+    much = much || part.selection->must_hash(kMuchToHash);
+  }
+  if (!much) return false;
+  return !context.use_cache || context.before.forced ||
+         context.host.cache.find_by_slot(step_slot(context)).empty();
+}
+
 }  // namespace
 
 StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_token stop) {
   const auto parts =
       timed(context.times, PartTimes::Part::select, [&] { return split_parts(context, op, stop); });
+  std::optional<oci::WrittenLayer> made;
+  if (makes_layer_first(context, parts)) {
+    made = write_step_layer(context, plan_parts(context, op, parts));
+    if (stop.stop_requested()) throw Cancelled();
+  }
+  const auto make = [&](const cache::CacheKey& wanted, bool independent) {
+    if (made) return record_layer(context, wanted, *made, independent);
+    return store_layer(context, wanted, plan_parts(context, op, parts), independent);
+  };
   const cache::CacheKey key = timed(context.times, PartTimes::Part::key,
                                     [&] { return copy_key(context, op, parts, context.before.key); });
   const MissHints hints{.arguments = {}, .entries = [&] { return plan_parts(context, op, parts); }};
   if (const auto record = find_hit(context, key, false, hints)) return outcome_of_hit(context, key, *record);
   if (stop.stop_requested()) throw Cancelled();
-  if (!op.link) return store_layer(context, key, plan_parts(context, op, parts), false);
+  if (!op.link) return make(key, false);
 
   // COPY --link depends on its sources only: the layer is found again under a key without the parent
   // (COPY-71), and the step counts as executed because what is below changed.
@@ -159,7 +186,7 @@ StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_tok
     outcome = outcome_of_hit(context, key, *record);
     outcome.how = StepFinished::How::ran;
   } else {
-    outcome = store_layer(context, link_key, plan_parts(context, op, parts), true);
+    outcome = make(link_key, true);
   }
   outcome.after.key = key.digest();
   put_record(context, key, outcome, false);

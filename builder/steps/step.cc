@@ -2,6 +2,7 @@
 
 #include "base/strings.h"
 #include "builder/explain_miss.h"
+#include "builder/layer_pieces.h"
 
 namespace imgbuild::builder {
 
@@ -131,27 +132,67 @@ void put_record(const StepContext& context, const cache::CacheKey& key, const St
   context.host.cache.put_record(record);
 }
 
-StepOutcome store_layer(
-    const StepContext& context, const cache::CacheKey& key, const std::vector<oci::PendingEntry>& entries,
-    bool independent, const std::function<void(const oci::LayerBlob&, const oci::ChainId&)>& before_record) {
+namespace {
+
+/// Below this no layer is worth a look at an earlier one.
+constexpr std::uint64_t kWorthReusing = 1 << 20;
+
+std::uint64_t content_bytes(const std::vector<oci::PendingEntry>& entries) {
+  std::uint64_t total = 0;
+  for (const auto& pending : entries) {
+    if (pending.entry.kind == oci::LayerEntry::Kind::node) total += pending.entry.attributes.size;
+  }
+  return total;
+}
+
+/// Compressed pieces of the layer that the same place in the file made last time.
+LayerPieces earlier_pieces(const StepContext& context) {
+  const auto earlier = context.host.cache.find_by_slot(step_slots(context).front());
+  if (earlier.empty()) return {};
+  return LayerPieces::open(context.host.store_root, context.host.blobs, earlier.back().layer.blob.digest,
+                           context.request.compression);
+}
+
+}  // namespace
+
+oci::WrittenLayer write_step_layer(const StepContext& context,
+                                   const std::vector<oci::PendingEntry>& entries) {
+  const Host& host = context.host;
   oci::WriteLayerOptions options;
   options.tar.clamp_mtime = context.epoch;
   // So that COPY --from of this layer's files needs no second look at their bytes (CAC-26).
   options.compute_content = true;
-  const oci::WrittenLayer written = timed(context.times, PartTimes::Part::layer, [&] {
-    return oci::write_layer(entries, context.request.compression, context.host.blobs, &context.host.pool,
-                            options);
+  const bool reuse = host.store_root >= 0 && content_bytes(entries) >= kWorthReusing;
+  const LayerPieces pieces = reuse ? earlier_pieces(context) : LayerPieces();
+  if (reuse) options.pieces = &pieces;
+  const Compression& how = context.request.compression;
+  oci::WrittenLayer written = timed(context.times, PartTimes::Part::layer, [&] {
+    return oci::write_layer(entries, how, host.blobs, &host.pool, options);
   });
   const PartTimer timer(context.times, PartTimes::Part::publish);
-  context.host.indexes.put(written.layer.diff_id, written.index);
+  if (!written.packed.pieces.empty())
+    save_layer_pieces(host.store_root, written.layer.blob.digest, how, written.packed.pieces);
+  host.indexes.put(written.layer.diff_id, written.index);
+  return written;
+}
 
+StepOutcome record_layer(const StepContext& context, const cache::CacheKey& key,
+                         const oci::WrittenLayer& written, bool independent,
+                         const BeforeRecord& before_record) {
   const bool forced = context.before.forced || !context.use_cache;
   StepOutcome outcome{context.before.with(written.layer, key.digest(), forced), step_time(context),
                       StepFinished::How::ran};
+  outcome.reused_bytes = written.packed.reused_bytes;
   if (before_record) before_record(written.layer, *outcome.after.chain);
 
   put_record(context, key, outcome, independent);
   return outcome;
+}
+
+StepOutcome store_layer(const StepContext& context, const cache::CacheKey& key,
+                        const std::vector<oci::PendingEntry>& entries, bool independent,
+                        const BeforeRecord& before_record) {
+  return record_layer(context, key, write_step_layer(context, entries), independent, before_record);
 }
 
 }  // namespace imgbuild::builder

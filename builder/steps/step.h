@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <stop_token>
 
@@ -45,6 +46,7 @@ struct StepOutcome {
   Timestamp created;  ///< for the history entry
   StepFinished::How how = StepFinished::How::ran;
   std::optional<ResourceUse> used = std::nullopt;  ///< of a command that ran
+  std::uint64_t reused_bytes = 0;                  ///< of the layer, compressed, taken from an earlier one
 };
 
 /// When this step happens, as images shall record it: the epoch if one is set, else the clock.
@@ -71,12 +73,21 @@ StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& ke
 void put_record(const StepContext& context, const cache::CacheKey& key, const StepOutcome& outcome,
                 bool independent);
 
-/// Writes `entries` as the layer of this step and its record. The record is written last. `before_record`
-/// runs between the two with the written layer (a RUN commits its snapshot there).
-StepOutcome store_layer(
-    const StepContext& context, const cache::CacheKey& key, const std::vector<oci::PendingEntry>& entries,
-    bool independent,
-    const std::function<void(const oci::LayerBlob&, const oci::ChainId&)>& before_record = {});
+/// Writes `entries` as the layer of this step and keeps its index.
+oci::WrittenLayer write_step_layer(const StepContext& context, const std::vector<oci::PendingEntry>& entries);
+
+/// What runs between the layer and its record (a RUN commits its snapshot there).
+using BeforeRecord = std::function<void(const oci::LayerBlob&, const oci::ChainId&)>;
+
+/// The outcome of a step that made the layer `written`, and its record, which is written last.
+StepOutcome record_layer(const StepContext& context, const cache::CacheKey& key,
+                         const oci::WrittenLayer& written, bool independent,
+                         const BeforeRecord& before_record = {});
+
+/// write_step_layer() and record_layer().
+StepOutcome store_layer(const StepContext& context, const cache::CacheKey& key,
+                        const std::vector<oci::PendingEntry>& entries, bool independent,
+                        const BeforeRecord& before_record = {});
 
 StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_token stop);
 StepOutcome run_workdir(const StepContext& context, const WorkdirOp& op, std::stop_token stop);

@@ -96,6 +96,7 @@ class Taker {
       take_file(name, ItemKind::bookkeeping);
     take_whole("locks", ItemKind::bookkeeping);
     take_whole("http", ItemKind::bookkeeping);
+    take_whole("pieces", ItemKind::bookkeeping);
     take_whole("logs", ItemKind::bookkeeping);
     const auto rest = top_;
     for (const auto& name : rest) take_whole(name, ItemKind::leftover);

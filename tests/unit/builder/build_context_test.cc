@@ -336,6 +336,27 @@ TEST_CASE("a remembered digest is taken without opening the file") {
   CHECK(again->stats().digests_remembered == 1);
 }
 
+TEST_CASE("a file that was read for its bytes need not be read for its digest") {
+  Tree tree;
+  tree.write("f", "content");
+  tree.write("g", "other");
+  const auto context = tree.open();
+  CHECK_FALSE(context->digest_is_known("f"));
+  CHECK(bytes_of(context->open("f")) == "content");
+  CHECK(context->digest_is_known("f"));
+  CHECK_FALSE(context->digest_is_known("g"));
+  CHECK(context->content_digest("f") == sha256("content"));
+  CHECK(context->stats().bytes_read == 7);
+  CHECK(context->stats().digests_computed == 1);
+  // The memo learned it too.
+  const auto again = tree.open();
+  CHECK(again->digest_is_known("f"));
+  // A file that was only begun is not known.
+  char part[2];
+  REQUIRE(context->open("g")()->read(part) == 2);
+  CHECK_FALSE(context->digest_is_known("g"));
+}
+
 TEST_CASE("a file that is not what was listed is an error") {
   Tree tree;
   tree.write("f", "before");

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+
 #include "base/error.h"
 #include "tests/support/layer_entries.h"
 #include "tests/support/memory_blob_store.h"
@@ -63,7 +65,7 @@ TEST_CASE("the bytes do not depend on the number of threads") {
     MemoryBlobStore store;
     const auto entries = big_entries();
     const Digest expected = write_layer(entries, {kind, {}}, store, nullptr).layer.blob.digest;
-    for (const std::size_t threads : {1u, 2u, 4u}) {
+    for (const std::size_t threads : {1u, 2u, 4u, 8u}) {
       ThreadPool pool(threads);
       CAPTURE(threads);
       CHECK(write_layer(entries, {kind, {}}, store, &pool).layer.blob.digest == expected);
@@ -104,6 +106,78 @@ TEST_CASE(
   CHECK(entries[2].content == sha256("trusted"));
   CHECK_FALSE(entries[3].content);
   CHECK_FALSE(write_layer({old}, {}, store, nullptr).index.entries[0].content);
+}
+
+namespace {
+
+/// Counts how often it is opened and how much is read, over all threads.
+struct Counters {
+  std::atomic<int> opens = 0;
+  std::atomic<std::uint64_t> bytes = 0;
+};
+
+class CountingSource final : public Source {
+ public:
+  CountingSource(std::string text, Counters& counters) : from_(std::move(text)), counters_(counters) {}
+  std::size_t read(std::span<char> buffer) override {
+    const std::size_t got = from_.read(buffer);
+    counters_.bytes += got;
+    return got;
+  }
+
+ private:
+  StringSource from_;
+  Counters& counters_;
+};
+
+PendingEntry counted(const std::string& path, const std::string& text, Counters& counters) {
+  PendingEntry out = pending(file_entry(path), text);
+  out.open = [text, &counters] {
+    ++counters.opens;
+    return std::make_unique<CountingSource>(text, counters);
+  };
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("every file is opened once and each of its bytes read once, small or large, whatever is asked") {
+  for (const bool compute : {false, true}) {
+    Counters counters;
+    std::vector<PendingEntry> entries = {pending(dir_entry("d"))};
+    std::uint64_t total = 0;
+    for (int i = 0; i < 300; ++i) {
+      const std::string text(static_cast<std::size_t>(i == 150 ? 3 << 20 : i * 37),
+                             static_cast<char>('a' + i % 26));
+      total += text.size();
+      const std::string path = "d/" + std::to_string(1000 + i);
+      entries.push_back(text.empty() ? pending(file_entry(path)) : counted(path, text, counters));
+      if (i % 50 == 0) entries.push_back(pending(symlink_entry(path + "l", "x")));
+    }
+    MemoryBlobStore store;
+    ThreadPool pool(3);
+    WriteLayerOptions options{.compute_content = compute};
+    const auto written = write_layer(entries, {}, store, &pool, options);
+    CHECK(counters.opens == 299);
+    CHECK(counters.bytes == total);
+    CHECK(written.layer.blob.digest == write_layer(entries, {}, store, nullptr, options).layer.blob.digest);
+    if (compute) CHECK(written.index.entries.back().content == sha256(std::string(299 * 37, 'a' + 299 % 26)));
+  }
+}
+
+TEST_CASE("a small file that is longer or shorter than announced is an error") {
+  for (const int change : {-1, 1, 500}) {
+    CAPTURE(change);
+    auto entries = big_entries();
+    PendingEntry wrong = pending(file_entry("d/zz"), std::string(1000, 'x'));
+    wrong.entry.attributes.size = static_cast<std::uint64_t>(1000 - change);
+    entries.push_back(wrong);
+    MemoryBlobStore store;
+    ThreadPool pool(2);
+    CHECK_THROWS_WITH_AS((void)write_layer(entries, {}, store, &pool),
+                         doctest::Contains("changed while it was read"), Error);
+    CHECK(store.count() == 0);
+  }
 }
 
 TEST_CASE("nothing is stored when a file cannot be read") {
