@@ -20,7 +20,7 @@ enum class CompressionKind : std::uint8_t { none, gzip, zstd };
 std::string_view name_of(CompressionKind kind);
 
 /// How to compress. Levels: gzip 0…9, zstd 0…22. Without a level: 3 for zstd (LAY-53); for gzip each block
-/// gets the fastest of a few levels that keeps the size near that of level 6 (docs/adr/0009).
+/// gets the fastest of a few levels that keeps the size near that of level 6 (docs/adr/0010).
 struct Compression {
   CompressionKind kind = CompressionKind::gzip;
   std::optional<int> level;

@@ -28,7 +28,7 @@ constexpr std::size_t kSamples = 8;
 constexpr std::size_t kSampleSize = 4096;
 constexpr std::size_t kSampleGain = kSampleSize / 50;
 
-// How a level is chosen (docs/adr/0009): small blocks are cheap at the best level worth its time. In larger
+// How a level is chosen (docs/adr/0010): small blocks are cheap at the best level worth its time. In larger
 // ones a sample tells whether the fastest level costs little; the limit is tighter than what we are willing
 // to lose over a whole block, because the levels differ less over the short distances of a sample.
 constexpr int kFastLevel = 1;

@@ -96,7 +96,8 @@ class FilesDigest {
   FilesDigest(const ModeChange& change, cache::CacheKeyBuilder* fields) : change_(change), fields_(fields) {}
 
   /// `content`: of a node with bytes. `under` is what a miss puts before the path below the match.
-  void add(const SelectedNode& node, const std::string& below, const Digest* content, const std::string& under) {
+  void add(const SelectedNode& node, const std::string& below, const Digest* content,
+           const std::string& under) {
     line_.clear();
     append_sized(line_, below);
     const std::size_t described = line_.size();
@@ -188,11 +189,11 @@ bool Selection::must_hash(std::uint64_t bytes) const {
   std::uint64_t unknown = 0;
   for (const auto& source : sources_) {
     for (const auto& match : source.matches) {
-      visit_all(match.top, match.path, "",
-                [&](const SelectedNode& node, const std::string& path, const auto&) {
-                  if (unknown < bytes && has_bytes(node) && !tree_.digest_is_known(path))
-                    unknown += node.source.attributes.size;
-                });
+      std::string path_of_match = match.path;
+      visit_all(match.top, path_of_match, [&](const SelectedNode& node, const std::string& path) {
+        if (unknown < bytes && has_bytes(node) && !tree_.digest_is_known(path))
+          unknown += node.source.attributes.size;
+      });
     }
   }
   return unknown >= bytes;

@@ -10,6 +10,10 @@ Timestamp step_time(const StepContext& context) {
   return context.epoch ? Timestamp{*context.epoch, 0} : context.host.clock();
 }
 
+std::string step_slot(const StepContext& context) {
+  return cat(context.stage.display_name, " ", context.step.history);
+}
+
 namespace {
 
 /// Where the record of a layer whose times were clamped to `epoch` lies. Keys of steps do not hold the epoch,
@@ -127,7 +131,7 @@ void put_record(const StepContext& context, const cache::CacheKey& key, const St
                             .created = outcome.created,
                             .inputs = noted_inputs(context, key),
                             .step = step_name(context),
-                            .slot = step_slots(context).front()};
+                            .slot = step_slot(context)};
   if (!independent && context.before.chain) record.parent_chain = context.before.chain->value;
   context.host.cache.put_record(record);
 }
@@ -147,7 +151,7 @@ std::uint64_t content_bytes(const std::vector<oci::PendingEntry>& entries) {
 
 /// Compressed pieces of the layer that the same place in the file made last time.
 LayerPieces earlier_pieces(const StepContext& context) {
-  const auto earlier = context.host.cache.find_by_slot(step_slots(context).front());
+  const auto earlier = context.host.cache.find_by_slot(step_slot(context));
   if (earlier.empty()) return {};
   return LayerPieces::open(context.host.store_root, context.host.blobs, earlier.back().layer.blob.digest,
                            context.request.compression);

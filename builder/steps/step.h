@@ -59,6 +59,9 @@ struct MissHints {
   std::function<std::vector<oci::PendingEntry>()> entries;
 };
 
+/// Names the place of the step in its Dockerfile (CacheRecord::slot).
+std::string step_slot(const StepContext& context);
+
 /// The record `key` led to, if it can be used on top of `context.before`: same layers below (unless
 /// `independent`, for COPY --link), layer still stored, caching not switched off and nothing below forced.
 /// find_hit() publishes a miss as Missed, and explains it when the request asks for that.
