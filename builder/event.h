@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -50,6 +51,12 @@ struct Warned {
   std::string url;  ///< documentation of the rule, may be empty
   SourceRange where;
 };
+/// Something takes long because somebody else is at it: another build, or another stage of this one.
+struct Waiting {
+  std::optional<StepId> step;  ///< nothing: it is no step that waits
+  std::string what;            ///< "the same step in another build"
+  int pid = 0;                 ///< of the process that is at it, 0 if unknown
+};
 /// For `--explain`: why a step was not taken from the cache, one reason an event.
 struct Explained {
   StepId step;
@@ -60,8 +67,8 @@ struct Noted {
   std::string text;
 };
 
-using Event =
-    std::variant<StepStarted, StepOutput, StepProgress, StepUsed, StepFinished, Warned, Explained, Noted>;
+using Event = std::variant<StepStarted, StepOutput, StepProgress, StepUsed, StepFinished, Warned, Explained,
+                           Noted, Waiting>;
 
 /// Receives what a build reports. `on_event` is called from any thread: thread-safe, quick, never throws.
 class EventSink {

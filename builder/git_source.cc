@@ -61,7 +61,7 @@ class Fetch {
       : reference_(reference),
         options_(options),
         stop_(stop),
-        directory_(TempDir::create(options.work_directory, "git-")) {
+        directory_(TempDir::create(options.work_directory, options.work_prefix)) {
     std::string text = reference.remote;
     if (text.starts_with("github.com/")) text = cat("https://", text);
     check_git_remote(text);

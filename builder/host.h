@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/store_dir.h"
 #include "base/thread_pool.h"
 #include "base/timestamp.h"
 #include "builder/image_source.h"
@@ -40,7 +41,7 @@ struct Host {
   Sandbox* sandbox = nullptr;
   std::string run_refusal;              ///< why there is no sandbox, for the error of a RUN
   std::vector<std::string> run_advice;  ///< what to do about that
-  int store_root = -1;                  ///< the store's directory, for work areas
+  StoreDir store = -1;                  ///< for what is not finished
   std::string resolv_conf;              ///< content for /etc/resolv.conf in the sandbox
   std::function<Timestamp()> clock;
 };

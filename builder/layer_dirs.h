@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/file_lock.h"
+#include "base/store_dir.h"
 #include "base/syncer.h"
 #include "base/unique_fd.h"
 #include "builder/layer_indexes.h"
@@ -36,7 +37,7 @@ class LayerDirStore {
     Syncer* syncer =
         nullptr;  ///< puts a layer on the disk before it gets its name; such a layer has no epoch
   };
-  LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
+  LayerDirStore(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
                 const Options& options);
 
   /// The layers, base first; missing ones are extracted from their blobs.
@@ -51,14 +52,16 @@ class LayerDirStore {
   std::shared_ptr<const LayerDir> open_valid(const oci::ChainId& chain, const oci::DiffId& diff_id) const;
   void extract(const std::vector<oci::LayerBlob>& layers, std::size_t index, const oci::ChainId& chain);
   void publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
-  FileLock lock(const oci::ChainId& chain) const;
+  /// The right to extract or publish this layer.
+  std::optional<KeyLock> claim(const oci::ChainId& chain) const;
   std::string meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id, std::uint64_t epoch) const;
 
   oci::BlobStore& blobs_;
   LayerIndexes& indexes_;
   const WorkArea& work_;
   const Options options_;
-  UniqueFd layers_, locks_;
+  StoreDir store_;
+  UniqueFd layers_;
   std::mutex mutex_;
   std::unordered_map<Digest, std::weak_ptr<const LayerDir>> open_;  // by chain ID
 };

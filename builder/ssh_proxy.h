@@ -4,6 +4,7 @@
 #include <string>
 #include <thread>
 
+#include "base/store_dir.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 
@@ -16,7 +17,7 @@ class SshProxy {
  public:
   struct Options {
     std::string agent;   ///< path of the user's agent socket
-    int directory = -1;  ///< a private directory is made here for the socket
+    StoreDir directory = -1;  ///< a private directory is made here for the socket
     std::uint32_t mode = 0600;
     std::uint32_t uid = 0, gid = 0;
   };

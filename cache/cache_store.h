@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/store_dir.h"
 #include "base/timestamp.h"
 #include "cache/cache_key.h"
 #include "oci/descriptor.h"
@@ -38,10 +39,10 @@ class CacheStore {
   }
 };
 
-/// The records below `cache/` of the store directory `store_root` (borrowed only during this call). Thread-
+/// The records below `cache/` of the store. Thread-
 /// and process-safe. put_record() throws SystemError when the disk does not take it. Format:
 /// docs/formats/cache-record.md. Throws SystemError when the directory cannot be made.
-std::unique_ptr<CacheStore> open_cache_store(int store_root);
+std::unique_ptr<CacheStore> open_cache_store(const StoreDir& store);
 
 /// What differs between the inputs of two keys, one line a change, in the order of the newer one. Fields are
 /// compared by label; fields that share a label, as a list. Lines are printable text.

@@ -71,8 +71,9 @@ struct InodeHash {
 
 class DiskStatMemo final : public StatMemo {
  public:
-  DiskStatMemo(int store_root, std::size_t max_entries)
-      : dir_(open_at(store_root, ".", O_RDONLY | O_DIRECTORY)),
+  DiskStatMemo(const StoreDir& store, std::size_t max_entries)
+      : store_(store),
+        dir_(open_at(store.fd(), ".", O_RDONLY | O_DIRECTORY)),
         max_entries_(max_entries),
         file_(MemoFile::open(dir_.get(), kFileName)),
         used_(file_.entries().size()) {}
@@ -166,20 +167,9 @@ class DiskStatMemo final : public StatMemo {
     return entries;
   }
 
-  void publish(std::string_view bytes) const {
-    const std::string temporary = cat(kFileName, ".", random_name(), ".tmp");
-    const UniqueFd fd = open_at(dir_.get(), temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    try {
-      write_all(fd.get(), bytes, kFileName);
-      if (::renameat(dir_.get(), temporary.c_str(), dir_.get(), kFileName.c_str()) != 0) {
-        throw SystemError(errno, "rename", kFileName);
-      }
-    } catch (...) {
-      (void)::unlinkat(dir_.get(), temporary.c_str(), 0);
-      throw;
-    }
-  }
+  void publish(std::string_view bytes) const { store_.publish(dir_.get(), kFileName, bytes); }
 
+  StoreDir store_;
   UniqueFd dir_;
   std::size_t max_entries_;
   MemoFile file_;
@@ -197,8 +187,8 @@ bool is_settled(const FileIdentity& file, const Timestamp& read_at) noexcept {
   return is_later_by(file.mtime, read_at, grain) && is_later_by(file.ctime, read_at, grain);
 }
 
-std::unique_ptr<StatMemo> open_stat_memo(int store_root, std::size_t max_entries) {
-  return std::make_unique<DiskStatMemo>(store_root, max_entries);
+std::unique_ptr<StatMemo> open_stat_memo(const StoreDir& store, std::size_t max_entries) {
+  return std::make_unique<DiskStatMemo>(store, max_entries);
 }
 
 }  // namespace imgbuild::cache

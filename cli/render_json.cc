@@ -61,6 +61,11 @@ json describe(const builder::Warned& e) {
 json describe(const builder::Explained& e) {
   return {{"event", "explained"}, {"step", e.step}, {"text", e.text}};
 }
+json describe(const builder::Waiting& e) {
+  json out = {{"event", "waiting"}, {"what", e.what}, {"pid", e.pid}};
+  if (e.step) out["step"] = *e.step;
+  return out;
+}
 json describe(const builder::Noted& e) { return {{"event", "note"}, {"text", e.text}}; }
 
 }  // namespace

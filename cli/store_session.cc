@@ -54,7 +54,7 @@ std::string work_path(const std::string& path) {
   return cat(buffer, "/", path);
 }
 
-builder::RemoteOptions remote_options(int root, const std::string& work_directory,
+builder::RemoteOptions remote_options(const StoreDir& store, const std::string& path,
                                       const Environment& environment) {
   builder::RemoteOptions options;
   const oci::HttpOptions http = http_options(environment);
@@ -63,8 +63,8 @@ builder::RemoteOptions remote_options(int root, const std::string& work_director
   options.git.no_proxy = http.no_proxy;
   options.git.ca_file = http.ca_file;
   options.git.ssh_socket = environment.find("SSH_AUTH_SOCK").value_or("");
-  options.work_directory = work_directory;
-  options.spool_directory = root;
+  options.store_path = path;
+  options.store = store;
   return options;
 }
 
@@ -89,9 +89,9 @@ std::string store_path(const std::string& option, const Environment& environment
 
 /// In the order they must outlive one another.
 struct StoreSession::Parts {
-  std::stop_source stop;
   Syncer syncer;
   builder::StoreRoot store;
+  StoreDir dir;
   ThreadPool pool;
   oci::DiskBlobStore blobs;
   oci::DiskImageStore images;
@@ -114,19 +114,20 @@ struct StoreSession::Parts {
 
   Parts(const Options& options, const Environment& environment)
       : store(builder::open_store_root(options.path, options.stop)),
+        dir(root()),
         pool(options.threads != 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency())),
-        blobs(root(), {.syncer = syncer_of(options), .epoch = store.epoch, .leases = &store.locks}),
-        images(root(), syncer_of(options)),
-        cache(cache::open_cache_store(root())),
-        memo(cache::open_stat_memo(root())),
+        blobs(dir, {.syncer = syncer_of(options), .epoch = store.epoch, .leases = &store.locks}),
+        images(dir, syncer_of(options)),
+        cache(cache::open_cache_store(dir)),
+        memo(cache::open_stat_memo(dir)),
         http(http_options(environment)),
         registry(http, {}),
-        puller(registry, blobs),
-        bases(blobs, images, puller, options.pull, wall_clock_now, stop.get_token()),
-        indexes(root(), blobs, [this](const oci::LayerBlob& layer) { bases.fetch({layer}); }),
-        cache_mounts(root()),
+        puller(registry, blobs, {.shared = dir}),
+        bases(blobs, images, puller, options.pull, wall_clock_now, options.stop),
+        indexes(dir, blobs, [this](const oci::LayerBlob& layer) { bases.fetch({layer}); }),
+        cache_mounts(dir),
         work_directory(work_path(options.path)),
-        remote(http, *memo, &pool, wall_clock_now, remote_options(root(), work_directory, environment)),
+        remote(http, *memo, &pool, wall_clock_now, remote_options(dir, work_directory, environment)),
         host{.blobs = blobs,
              .images = images,
              .cache = *cache,
@@ -139,9 +140,12 @@ struct StoreSession::Parts {
              .syncer = syncer_of(options),
              .run_refusal = options.tier.report.refusal,
              .run_advice = options.tier.report.advice,
-             .store_root = root(),
+             .store = dir,
              .resolv_conf = read_resolv_conf(),
              .clock = wall_clock_now} {
+    dir.set_waiting(options.stop, options.on_wait);
+    if (options.with_sandbox && !store.read_only)
+      builder::sweep_stale_work(dir);  // what a killed process left (STO-30)
     if (options.with_sandbox && options.tier.report.tier != builder::Tier::none) open_sandbox(options);
   }
 
@@ -152,14 +156,13 @@ struct StoreSession::Parts {
       return;
     }
     const auto flavour = options.tier.report.flavour;
-    if (const auto failure = builder::probe_overlay(root(), flavour); failure.failed()) {
+    if (const auto failure = builder::probe_overlay(dir, flavour); failure.failed()) {
       host.run_refusal = failure.what;
       host.run_advice = builder::advice_for(failure, options.tier.real_uid == 0);
       return;
     }
-    builder::sweep_stale_steps(root());  // what a killed process left (STO-30)
-    snapshots = std::make_unique<builder::OverlaySnapshotter>(root(), blobs, indexes, flavour, store.epoch,
-                                                              host.syncer);
+    snapshots =
+        std::make_unique<builder::OverlaySnapshotter>(dir, blobs, indexes, flavour, store.epoch, host.syncer);
     sandbox = std::make_unique<builder::LinuxSandbox>(
         builder::LinuxSandbox::Options{.scratch_dir = snapshots->scratch_dir(), .flavour = flavour});
     host.snapshots = snapshots.get();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/store_dir.h"
 #include "base/syncer.h"
 #include "base/unique_fd.h"
 #include "oci/image_store.h"
@@ -11,7 +12,7 @@ namespace imgbuild::oci {
 class DiskImageStore final : public ImageStore {
  public:
   /// With a `syncer` names are on the disk when they are given (STO-6).
-  explicit DiskImageStore(int store_root, Syncer* syncer = nullptr);
+  explicit DiskImageStore(const StoreDir& store, Syncer* syncer = nullptr);
   std::optional<TaggedImage> find(const Reference& name) const override;
   void tag(const Reference& name, const Descriptor& target, const Timestamp& now) override;
   bool untag(const Reference& name) override;
@@ -19,6 +20,7 @@ class DiskImageStore final : public ImageStore {
 
  private:
   std::optional<TaggedImage> read(const std::string& file) const;
+  StoreDir store_;
   UniqueFd tags_;
   Syncer* syncer_;
 };

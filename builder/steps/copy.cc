@@ -35,7 +35,7 @@ CopyRequest request_without_sources(const StepContext& context, const CopyOp& op
   request.parents = op.parents;
   request.excludes = op.excludes;
   request.build_time = step_time(context);
-  request.spool_directory = context.host.store_root;
+  request.spool = context.host.store;
   return request;
 }
 
@@ -136,23 +136,21 @@ std::vector<oci::PendingEntry> plan_parts(const StepContext& context, const Copy
 StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_token stop) {
   const std::vector<CopyPart> parts = split_parts(context, op, stop);
   const cache::CacheKey key = copy_key(context, op, parts, context.before.key);
-  if (const auto record = find_hit(context, key, false)) return outcome_of_hit(context, key, *record);
-  if (stop.stop_requested()) throw Cancelled();
-  if (!op.link) return store_layer(context, key, plan_parts(context, op, parts), false);
-
-  // COPY --link depends on its sources only: the layer is found again under a key without the parent
-  // (COPY-71), and the step counts as executed because what is below changed.
-  const cache::CacheKey link_key = copy_key(context, op, parts, std::nullopt);
-  StepOutcome outcome;
-  if (const auto record = find_hit(context, link_key, true)) {
-    outcome = outcome_of_hit(context, key, *record);
+  const auto make = [&](const cache::CacheKey& wanted, bool independent) {
+    return store_layer(context, wanted, plan_parts(context, op, parts), independent);
+  };
+  return hit_or_make(context, key, false, stop, [&] {
+    if (!op.link) return make(key, false);
+    // COPY --link depends on its sources only: the layer is found again under a key without the parent
+    // (COPY-71), and the step counts as executed because what is below changed.
+    const cache::CacheKey link_key = copy_key(context, op, parts, std::nullopt);
+    StepOutcome outcome =
+        hit_or_make(context, link_key, true, stop, [&] { return make(link_key, true); });
     outcome.how = StepFinished::How::ran;
-  } else {
-    outcome = store_layer(context, link_key, plan_parts(context, op, parts), true);
-  }
-  outcome.after.key = key.digest();
-  put_record(context, key, outcome, false);
-  return outcome;
+    outcome.after.key = key.digest();
+    put_record(context, key, outcome, false);
+    return outcome;
+  });
 }
 
 }  // namespace imgbuild::builder

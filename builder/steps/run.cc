@@ -163,23 +163,19 @@ void require_sandbox(const Host& host) {
   throw error;
 }
 
-}  // namespace
-
-StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_token stop) {
+StepOutcome run_now(const StepContext& context, const RunOp& op, const cache::CacheKey& key,
+                    RunMounts& mounts, std::stop_token stop) {
   Host& host = context.host;
-  RunMounts mounts(context, op);
-  const cache::CacheKey key = run_key(context, op, mounts);
-  if (const auto record = find_hit(context, key, false)) return outcome_of_hit(context, key, *record);
   require_sandbox(host);
   if (op.argv.empty()) throw Error("RUN needs a command: arguments are required");
 
   host.bases.fetch(context.before.layers);
-  mounts.open(stop);
   const oci::FileTree below = host.indexes.tree(context.before.layers);
   const auto content = layer_content(host, context.before.layers);
   const UserIds user = resolve_user(op.user, below, *content);
   const auto snapshot = host.snapshots->prepare(context.before.layers);
   const RunNetwork network(context, op.network, stop);
+  mounts.open(stop);  // last: others may wait for a cache
   SandboxSpec spec = make_spec(context, op, user, mounts, network);
   spec.rootfs = snapshot->rootfs();
 
@@ -199,6 +195,14 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
                                     });
   outcome.used = {result.cpu_time, result.peak_memory_bytes, result.peak_is_total};
   return outcome;
+}
+
+}  // namespace
+
+StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_token stop) {
+  RunMounts mounts(context, op);
+  const cache::CacheKey key = run_key(context, op, mounts);
+  return hit_or_make(context, key, false, stop, [&] { return run_now(context, op, key, mounts, stop); });
 }
 
 }  // namespace imgbuild::builder

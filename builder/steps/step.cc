@@ -1,5 +1,7 @@
 #include "builder/steps/step.h"
 
+#include "base/error.h"
+#include "base/hash.h"
 #include "base/strings.h"
 
 namespace imgbuild::builder {
@@ -33,6 +35,20 @@ bool usable(const StepContext& context, const cache::CacheRecord& record, bool i
   return context.host.blobs.find_blob(record.layer.blob.digest) == record.layer.blob.size;
 }
 
+bool may_hit(const StepContext& context) { return context.use_cache && !context.before.forced; }
+
+/// Nothing where there is no store to share.
+std::optional<KeyLock> claim_step(const StepContext& context, const cache::CacheKey& key, bool independent,
+                                  const std::stop_token& stop) {
+  const std::string below = !independent && context.before.chain ? context.before.chain->value.str() : "";
+  const Digest wanted = sha256(cat("step\n", record_key(key, context.epoch).str(), "\n", below));
+  LockWait wait{.stop = stop};
+  wait.on_long = [&context](pid_t owner) {
+    context.events.on_event(Waiting{context.id, "the same step in another build", owner});
+  };
+  return context.host.store.claim("steps", wanted, wait);
+}
+
 /// Compares with the latest record of the same place in the file: that is what the user has in mind.
 void explain_miss(const StepContext& context, const cache::CacheKey& key) {
   const auto say = [&](std::string text) { context.events.on_event(Explained{context.id, std::move(text)}); };
@@ -49,15 +65,36 @@ void explain_miss(const StepContext& context, const cache::CacheKey& key) {
 
 std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key,
                                            bool independent) {
-  if (context.use_cache && !context.before.forced) {
+  if (may_hit(context)) {
     for (const Digest& place : {record_key(key, context.epoch), key.digest()}) {
       auto record = context.host.cache.find_record(place);
       if (record && usable(context, *record, independent)) return record;
       if (!context.epoch) break;
     }
   }
-  if (context.request.explain) explain_miss(context, key);
   return std::nullopt;
+}
+
+StepOutcome hit_or_make(const StepContext& context, const cache::CacheKey& key, bool independent,
+                        std::stop_token stop, const std::function<StepOutcome()>& make) {
+  if (const auto record = find_hit(context, key, independent)) return outcome_of_hit(context, key, *record);
+  std::optional<KeyLock> claim;
+  if (may_hit(context)) {
+    claim = claim_step(context, key, independent, stop);
+    // It may have been made between the first look and the lock.
+    if (const auto record = find_hit(context, key, independent)) return outcome_of_hit(context, key, *record);
+    if (claim && claim->owner_failed()) claim.reset();
+  }
+  if (stop.stop_requested()) throw Cancelled();
+  if (context.request.explain) explain_miss(context, key);
+  try {
+    return make();
+  } catch (const Cancelled&) {
+    throw;  // nothing is known about the step: whoever waits takes over
+  } catch (...) {
+    if (claim) claim->fail();
+    throw;
+  }
 }
 
 StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key,

@@ -54,6 +54,13 @@ std::string step_slot(const StepContext& context);
 /// `independent`, for COPY --link), layer still stored, caching not switched off and nothing below forced.
 std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key,
                                            bool independent);
+/// What the step leads to: the usable record of `key`, or else what `make` makes, which may take long. Of
+/// all builds that want the same at once one makes it, and the others wait for its record (STO-23): when it
+/// is killed another one takes over, and when it fails each makes it for itself, since its users want to see
+/// why. Throws what `make` throws, and Cancelled.
+StepOutcome hit_or_make(const StepContext& context, const cache::CacheKey& key, bool independent,
+                        std::stop_token stop, const std::function<StepOutcome()>& make);
+
 StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key,
                            const cache::CacheRecord& record);
 

@@ -91,6 +91,8 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
   const StandardInput input(options, context.environment);
   builder::BuildRequest request = make_request(options, context.environment);
   request.stdin_content = input.path();
+  const auto events =
+      make_renderer(progress_mode(options), STDERR_FILENO, ::isatty(STDERR_FILENO) == 1, options.debug);
   StoreSession session({.path = store_path(context.root, context.environment, tier.real_uid == 0),
                         .tier = tier,
                         .with_sandbox = true,
@@ -98,10 +100,12 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
                         .threads = 0,
                         .stdout_fd = STDOUT_FILENO,
                         .durable = is_durable(options),
-                        .stop = signals.token()},
+                        .stop = signals.token(),
+                        .on_wait =
+                            [&events](const std::string& what, pid_t owner) {
+                              events->on_event(builder::Waiting{{}, what, owner});
+                            }},
                        context.environment);
-  const auto events =
-      make_renderer(progress_mode(options), STDERR_FILENO, ::isatty(STDERR_FILENO) == 1, options.debug);
   try {
     const auto result = builder::build(request, session.host(), *events, signals.token());
     report(options, request, result);

@@ -1,6 +1,7 @@
 #include "builder/git_source.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <fstream>
@@ -28,7 +29,9 @@ struct Sources {
   tests::RemoteFixture fixture;
   oci::HttpClient http{{}};
   NoMemo memo;
-  RemoteFetcher fetcher{http, memo, nullptr, {}, {.work_directory = fixture.directory()}};
+  UniqueFd directory = open_path(fixture.directory(), O_RDONLY | O_DIRECTORY);
+  StoreDir store{directory.get()};
+  RemoteFetcher fetcher{http, memo, nullptr, {}, {.store_path = fixture.directory(), .store = store}};
 
   RemoteResult fetch(const std::string& source, const std::string& checksum = {},
                      std::optional<bool> keep = {}) {
