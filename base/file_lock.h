@@ -14,8 +14,9 @@ namespace imgbuild {
 
 /// How to wait for a lock.
 struct LockWait {
-  std::stop_token stop = {};                  ///< ends the wait with Cancelled
-  std::function<void(pid_t)> on_long = {};  ///< called once, after two seconds, with the owner, 0 if unknown (STO-24)
+  std::stop_token stop = {};  ///< ends the wait with Cancelled
+  std::function<void(pid_t)> on_long =
+      {};  ///< called once, after two seconds, with the owner, 0 if unknown (STO-24)
 };
 
 /// An open-file-description lock on a file that is never deleted while the store exists (STO-20), or on one

@@ -26,7 +26,8 @@ off_t place_of(std::uint64_t hash) { return static_cast<off_t>(hash % kSlots * s
 /// Empty when the line belongs to another key.
 Slot read_slot(int fd, std::uint64_t hash) {
   Slot slot;
-  if (::pread(fd, &slot, sizeof slot, place_of(hash)) != static_cast<ssize_t>(sizeof slot) || slot.hash != hash)
+  if (::pread(fd, &slot, sizeof slot, place_of(hash)) != static_cast<ssize_t>(sizeof slot) ||
+      slot.hash != hash)
     return {hash, 0, 0};
   return slot;
 }

@@ -76,10 +76,10 @@ CacheMountLease CacheMounts::acquire(const CacheMountRequest& request, std::stop
       return lease;
     }
   }
-  const auto kind =
-      request.sharing == Sharing::locked ? FileLock::Kind::exclusive : FileLock::Kind::shared;
-  auto lock = FileLock::acquire(locks_.get(), lock_name(name), kind,
-                                store_.waiting_for(cat("the cache ", printable(request.id)), std::move(stop)));
+  const auto kind = request.sharing == Sharing::locked ? FileLock::Kind::exclusive : FileLock::Kind::shared;
+  auto lock =
+      FileLock::acquire(locks_.get(), lock_name(name), kind,
+                        store_.waiting_for(cat("the cache ", printable(request.id)), std::move(stop)));
   auto lease = open_instance(request, name);
   lease.lock = std::move(lock);
   return lease;

@@ -40,10 +40,11 @@ class CacheMounts {
   /// Waits when the instance is locked (`locked`), takes a free or a new instance (`private`). Throws
   /// Cancelled.
   CacheMountLease acquire(const CacheMountRequest& request, std::stop_token stop);
-  /// All the caches of one RUN, in the order of `requests`. They are taken in the order of their names, so that
-  /// two commands that want the same ones never wait for each other (STO-23), and a cache that is asked for
-  /// twice is taken once.
-  std::vector<CacheMountLease> acquire_all(const std::vector<CacheMountRequest>& requests, std::stop_token stop);
+  /// All the caches of one RUN, in the order of `requests`. They are taken in the order of their names, so
+  /// that two commands that want the same ones never wait for each other (STO-23), and a cache that is asked
+  /// for twice is taken once.
+  std::vector<CacheMountLease> acquire_all(const std::vector<CacheMountRequest>& requests,
+                                           std::stop_token stop);
 
  private:
   CacheMountLease open_instance(const CacheMountRequest& request, const std::string& name);

@@ -1,6 +1,7 @@
 #include "builder/layer_indexes.h"
 
 #include <fcntl.h>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "oci/layer_reader.h"

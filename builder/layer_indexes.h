@@ -20,7 +20,8 @@ namespace imgbuild::builder {
 class LayerIndexes {
  public:
   /// `fetch` makes sure that the blob of a layer is in `blobs` (it may come from a registry).
-  LayerIndexes(const StoreDir& store, oci::BlobStore& blobs, std::function<void(const oci::LayerBlob&)> fetch);
+  LayerIndexes(const StoreDir& store, oci::BlobStore& blobs,
+               std::function<void(const oci::LayerBlob&)> fetch);
 
   /// Keeps the index of a layer that was just written.
   void put(const oci::DiffId& id, const oci::LayerIndex& index);

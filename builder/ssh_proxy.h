@@ -16,7 +16,7 @@ namespace imgbuild::builder {
 class SshProxy {
  public:
   struct Options {
-    std::string agent;   ///< path of the user's agent socket
+    std::string agent;        ///< path of the user's agent socket
     StoreDir directory = -1;  ///< a private directory is made here for the socket
     std::uint32_t mode = 0600;
     std::uint32_t uid = 0, gid = 0;

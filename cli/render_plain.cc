@@ -86,8 +86,8 @@ std::string PlainRenderer::render(const builder::Explained& event) {
 
 std::string PlainRenderer::render(const builder::Waiting& event) {
   const std::string owner = event.pid == 0 ? std::string() : cat(", process ", event.pid);
-  return cat(event.step ? cat("#", *event.step + 1, " ") : std::string(), "waiting for ", printable(event.what), owner,
-             "\n");
+  return cat(event.step ? cat("#", *event.step + 1, " ") : std::string(), "waiting for ",
+             printable(event.what), owner, "\n");
 }
 
 std::string PlainRenderer::render(const builder::Noted& event) {

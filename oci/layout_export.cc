@@ -85,7 +85,8 @@ void export_directory(const ExportRequest& request, const BlobStore& blobs, cons
   const ArchiveContent content = collect_archive(request, blobs);
   if (::mkdir(path.c_str(), 0777) != 0 && errno != EEXIST) throw SystemError(errno, "create directory", path);
   const UniqueFd top = open_path(path, O_RDONLY | O_DIRECTORY);
-  const FileLock lock = FileLock::acquire(top.get(), "index.json.lock", FileLock::Kind::exclusive, {.stop = stop});
+  const FileLock lock =
+      FileLock::acquire(top.get(), "index.json.lock", FileLock::Kind::exclusive, {.stop = stop});
   if (const UniqueFd marker = open_at_if_exists(top.get(), "oci-layout", O_RDONLY | O_NONBLOCK)) {
     check_layout_marker(read_file(marker.get(), 4096, "oci-layout"));
   } else {

@@ -144,8 +144,7 @@ StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_tok
     // COPY --link depends on its sources only: the layer is found again under a key without the parent
     // (COPY-71), and the step counts as executed because what is below changed.
     const cache::CacheKey link_key = copy_key(context, op, parts, std::nullopt);
-    StepOutcome outcome =
-        hit_or_make(context, link_key, true, stop, [&] { return make(link_key, true); });
+    StepOutcome outcome = hit_or_make(context, link_key, true, stop, [&] { return make(link_key, true); });
     outcome.how = StepFinished::How::ran;
     outcome.after.key = key.digest();
     put_record(context, key, outcome, false);

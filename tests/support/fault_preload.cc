@@ -1,6 +1,6 @@
 // Loaded into imgbuild by LD_PRELOAD: counts the calls that change files below one directory and lets one of
-// them fail, or ends the process right before it. What that call would have done is then undone, and so is all
-// that comes after it: this walks a program through every state a crash or a bad disk can leave behind.
+// them fail, or ends the process right before it. What that call would have done is then undone, and so is
+// all that comes after it: this walks a program through every state a crash or a bad disk can leave behind.
 //
 //   FAULT_UNDER    directory whose files are meant
 //   FAULT_COUNTER  file of 8 bytes that holds the number of calls so far
@@ -101,59 +101,67 @@ F next(const char* name) {
 }  // namespace
 
 // The real function is looked up once for each; `fd` and `path` say which file is meant.
-#define FAULT(result, name, fd, path, parameters, arguments)          \
-  extern "C" result name parameters {                                  \
-    static const auto real = next<result(*) parameters>(#name);        \
-    if (hit(#name, fd, path)) return static_cast<result>(-1);          \
-    return real arguments;                                             \
+#define FAULT(result, name, fd, path, parameters, arguments)    \
+  extern "C" result name parameters {                           \
+    static const auto real = next<result(*) parameters>(#name); \
+    if (hit(#name, fd, path)) return static_cast<result>(-1);   \
+    return real arguments;                                      \
   }
 
 FAULT(ssize_t, write, fd, nullptr, (int fd, const void* data, size_t size), (fd, data, size))
 FAULT(ssize_t, pwrite, fd, nullptr, (int fd, const void* data, size_t size, off_t at), (fd, data, size, at))
-FAULT(ssize_t, pwrite64, fd, nullptr, (int fd, const void* data, size_t size, off64_t at), (fd, data, size, at))
+FAULT(ssize_t, pwrite64, fd, nullptr, (int fd, const void* data, size_t size, off64_t at),
+      (fd, data, size, at))
 FAULT(ssize_t, writev, fd, nullptr, (int fd, const iovec* parts, int count), (fd, parts, count))
 FAULT(int, ftruncate, fd, nullptr, (int fd, off_t size) noexcept, (fd, size))
 FAULT(int, ftruncate64, fd, nullptr, (int fd, off64_t size) noexcept, (fd, size))
 FAULT(int, fallocate, fd, nullptr, (int fd, int mode, off_t at, off_t size), (fd, mode, at, size))
-FAULT(ssize_t, copy_file_range, out, nullptr, (int in, off64_t* in_at, int out, off64_t* out_at, size_t size, unsigned flags),
+FAULT(ssize_t, copy_file_range, out, nullptr,
+      (int in, off64_t* in_at, int out, off64_t* out_at, size_t size, unsigned flags),
       (in, in_at, out, out_at, size, flags))
 FAULT(int, fsync, fd, nullptr, (int fd), (fd))
 FAULT(int, fdatasync, fd, nullptr, (int fd), (fd))
 FAULT(int, syncfs, fd, nullptr, (int fd) noexcept, (fd))
 FAULT(int, linkat, to_dir, to, (int dir, const char* from, int to_dir, const char* to, int flags) noexcept,
       (dir, from, to_dir, to, flags))
-FAULT(int, renameat, to_dir, to, (int dir, const char* from, int to_dir, const char* to) noexcept, (dir, from, to_dir, to))
-FAULT(int, renameat2, to_dir, to, (int dir, const char* from, int to_dir, const char* to, unsigned flags) noexcept,
+FAULT(int, renameat, to_dir, to, (int dir, const char* from, int to_dir, const char* to) noexcept,
+      (dir, from, to_dir, to))
+FAULT(int, renameat2, to_dir, to,
+      (int dir, const char* from, int to_dir, const char* to, unsigned flags) noexcept,
       (dir, from, to_dir, to, flags))
 FAULT(int, unlinkat, dir, path, (int dir, const char* path, int flags) noexcept, (dir, path, flags))
 FAULT(int, mkdirat, dir, path, (int dir, const char* path, mode_t mode) noexcept, (dir, path, mode))
 FAULT(int, mkdir, AT_FDCWD, path, (const char* path, mode_t mode) noexcept, (path, mode))
-FAULT(int, symlinkat, dir, path, (const char* target, int dir, const char* path) noexcept, (target, dir, path))
-FAULT(int, mknodat, dir, path, (int dir, const char* path, mode_t mode, dev_t device) noexcept, (dir, path, mode, device))
+FAULT(int, symlinkat, dir, path, (const char* target, int dir, const char* path) noexcept,
+      (target, dir, path))
+FAULT(int, mknodat, dir, path, (int dir, const char* path, mode_t mode, dev_t device) noexcept,
+      (dir, path, mode, device))
 FAULT(int, fchmod, fd, nullptr, (int fd, mode_t mode) noexcept, (fd, mode))
-FAULT(int, fchmodat, dir, path, (int dir, const char* path, mode_t mode, int flags) noexcept, (dir, path, mode, flags))
+FAULT(int, fchmodat, dir, path, (int dir, const char* path, mode_t mode, int flags) noexcept,
+      (dir, path, mode, flags))
 FAULT(int, fchown, fd, nullptr, (int fd, uid_t uid, gid_t gid) noexcept, (fd, uid, gid))
 FAULT(int, fchownat, dir, path, (int dir, const char* path, uid_t uid, gid_t gid, int flags) noexcept,
       (dir, path, uid, gid, flags))
 FAULT(int, utimensat, dir, path, (int dir, const char* path, const timespec times[2], int flags) noexcept,
       (dir, path, times, flags))
 FAULT(int, futimens, fd, nullptr, (int fd, const timespec times[2]) noexcept, (fd, times))
-FAULT(int, fsetxattr, fd, nullptr, (int fd, const char* name, const void* value, size_t size, int flags) noexcept,
+FAULT(int, fsetxattr, fd, nullptr,
+      (int fd, const char* name, const void* value, size_t size, int flags) noexcept,
       (fd, name, value, size, flags))
 
 // Opening counts when it may make a file.
-#define FAULT_OPEN(name, dir, parameters, arguments)                               \
-  extern "C" int name parameters {                                                 \
-    static const auto real = next<int (*) parameters>(#name);                       \
-    mode_t mode = 0;                                                               \
-    if ((flags & (O_CREAT | __O_TMPFILE)) != 0) {                                  \
-      va_list more;                                                                \
-      va_start(more, flags);                                                       \
-      mode = va_arg(more, mode_t);                                                 \
-      va_end(more);                                                                \
-      if (hit("open", dir, path)) return -1;                                       \
-    }                                                                              \
-    return real arguments;                                                         \
+#define FAULT_OPEN(name, dir, parameters, arguments)         \
+  extern "C" int name parameters {                           \
+    static const auto real = next<int(*) parameters>(#name); \
+    mode_t mode = 0;                                         \
+    if ((flags & (O_CREAT | __O_TMPFILE)) != 0) {            \
+      va_list more;                                          \
+      va_start(more, flags);                                 \
+      mode = va_arg(more, mode_t);                           \
+      va_end(more);                                          \
+      if (hit("open", dir, path)) return -1;                 \
+    }                                                        \
+    return real arguments;                                   \
   }
 
 FAULT_OPEN(open, AT_FDCWD, (const char* path, int flags, ...), (path, flags, mode))
