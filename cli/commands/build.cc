@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
@@ -54,8 +55,9 @@ class StandardInput {
 };
 
 void write_text(const std::string& path, const std::string& text) {
-  const UniqueFd file = open_path(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  write_all(file.get(), text, path);
+  AtomicFile file(path);
+  write_all(file.fd(), text, path);
+  file.commit();
 }
 
 void report(const BuildOptions& options, const builder::BuildRequest& request,
@@ -72,6 +74,8 @@ void report(const BuildOptions& options, const builder::BuildRequest& request,
   } else if (result.image) {
     out << result.image->digest.str() << "\n";
   }
+  // Who asked for the digest and cannot get it must not believe that all is well.
+  if (!stdout_taken && !out.flush()) throw SystemError(errno, "write", "standard output");
   if (options.stats) std::cerr << stats_text(result.stats);
 }
 

@@ -8,6 +8,7 @@
 //   FAULT_ACTION   kill, stop, or the number of an errno
 //   FAULT_STICKY   set: every later call fails, too, as on a full disk
 //   FAULT_CALLS    names of the calls that count, comma separated; unset: all
+//   FAULT_CLOCK    seconds by which the wall clock jumps when it was asked FAULT_CLOCK_AFTER times
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -168,3 +170,14 @@ FAULT_OPEN(open, AT_FDCWD, (const char* path, int flags, ...), (path, flags, mod
 FAULT_OPEN(open64, AT_FDCWD, (const char* path, int flags, ...), (path, flags, mode))
 FAULT_OPEN(openat, dir, (int dir, const char* path, int flags, ...), (dir, path, flags, mode))
 FAULT_OPEN(openat64, dir, (int dir, const char* path, int flags, ...), (dir, path, flags, mode))
+
+extern "C" int clock_gettime(clockid_t clock, timespec* now) noexcept {
+  static const auto real = next<int (*)(clockid_t, timespec*)>("clock_gettime");
+  static const char* const jump = std::getenv("FAULT_CLOCK");
+  static const char* const after = std::getenv("FAULT_CLOCK_AFTER");
+  static std::atomic<long> asked{0};
+  const int result = real(clock, now);
+  if (jump != nullptr && clock == CLOCK_REALTIME && ++asked > (after != nullptr ? std::atol(after) : 0))
+    now->tv_sec += std::atol(jump);
+  return result;
+}
