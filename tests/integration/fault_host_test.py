@@ -27,13 +27,13 @@ def enter_private_mounts():
     """Starts this file again in a mount namespace of its own, so that nothing it mounts or hides is seen outside."""
     if os.geteuid() != 0 or os.environ.get(PRIVATE) or not shutil.which("unshare"):
         return
-    os.environ[PRIVATE] = "1"
+    os.environ[PRIVATE] = os.readlink("/proc/self/ns/mnt")
     os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])
 
 
 def need_private_mounts():
     need_root()
-    if os.readlink("/proc/self/ns/mnt") == os.readlink("/proc/1/ns/mnt"):
+    if os.environ.get(PRIVATE) in (None, os.readlink("/proc/self/ns/mnt")):
         skip("needs a mount namespace of its own (unshare)")
 
 
@@ -45,7 +45,7 @@ class Disk:
         self.image, self.path, self.options = folder / "disk.img", folder / "disk", options
         self.path.mkdir()
         with open(self.image, "wb") as image:
-            image.truncate(192 << 20)
+            image.truncate(1 << 30)  # sparse; a store keeps 256 MiB free
         subprocess.run([need("mkfs.ext4"), "-q", "-F", str(self.image)], check=True, capture_output=True)
         self.mount()
 
@@ -91,16 +91,15 @@ def power_losses(w, options, seed):
     context = w.folder("context", {"Dockerfile": DOCKERFILE, **{f"src/f{i}": f"{i}\n" * 20_000 for i in range(6)}})
     arguments = ["--progress=json", "--source-date-epoch=1000000000", "-t", "result"]
     w.busybox()
+    base = w.path / "base-store"
+    subprocess.run(["cp", "-a", w.store, base], check=True)
     tar = w.path / "right.tar"
     begin = time.monotonic()
     right = w.run("build", *arguments, "-o", tar, context).out
     length = time.monotonic() - begin
-    shutil.rmtree(w.store)
-    w.busybox()
     disk = Disk(w.path, options)
     boots = Boots(w.path)
     try:
-        base = w.store
         w.store = disk.path / "store"
         for number in range(ROUNDS):
             what = f"power loss {number + 1}"
