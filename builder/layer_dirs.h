@@ -9,6 +9,7 @@
 #include "base/file_lock.h"
 #include "base/syncer.h"
 #include "base/unique_fd.h"
+#include "builder/content_provider.h"
 #include "builder/layer_indexes.h"
 #include "builder/snapshotter.h"
 #include "builder/work_area.h"
@@ -23,6 +24,19 @@ struct LayerDir {
   FileLock lease;
 };
 
+/// A stack of such layers, top first. Without layers it is the directory `empty`, which is borrowed.
+class OpenLayers final : public LayerDirs {
+ public:
+  OpenLayers(std::vector<std::shared_ptr<const LayerDir>> dirs, int empty);
+  const std::vector<int>& fds() const noexcept override { return fds_; }
+  /// The file as its layer has it. Throws Error when the layer is none of these, SystemError.
+  UniqueFd open_file(const oci::ContentOrigin& origin) const;
+
+ private:
+  std::vector<std::shared_ptr<const LayerDir>> dirs_;
+  std::vector<int> fds_;
+};
+
 /// `layers/<chain ID>/{fs,meta}` of the store: layers extracted as lower directories of an overlay (OVL-11).
 /// Such a directory is complete and never changes from the moment it has its name (STO-5, OVL-53); one
 /// without a valid `meta`, or of the other flavour, counts as not there and is replaced. Thread-safe, and
@@ -35,6 +49,10 @@ class LayerDirStore {
     std::uint64_t epoch = 1;  ///< of the store; a layer of an earlier one may have lost bytes (STO-8)
     Syncer* syncer =
         nullptr;  ///< puts a layer on the disk before it gets its name; such a layer has no epoch
+    bool record_owner = false;  ///< oci::MetadataOptions
+    /// Only the bytes of files (oci::ApplyOptions), in `contents/` instead of `layers/`: no lower
+    /// directories, but they need no rights to be made and serve every kind of snapshotter.
+    bool content_only = false;
   };
   LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
                 const Options& options);
@@ -42,11 +60,16 @@ class LayerDirStore {
   /// The layers, base first; missing ones are extracted from their blobs.
   std::vector<std::shared_ptr<const LayerDir>> open(const std::vector<oci::LayerBlob>& layers);
 
+  /// The layer at `index` of `layers` only.
+  std::shared_ptr<const LayerDir> open_one(const std::vector<oci::LayerBlob>& layers, std::size_t index);
+
   /// Gives the directory `fs` in `dir` its name as the layer `chain`; `dir` belongs to it then. Content when
   /// the layer is there already.
   void publish(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
 
  private:
+  std::shared_ptr<const LayerDir> open_chain(const std::vector<oci::LayerBlob>& layers, std::size_t index,
+                                             const oci::ChainId& chain);
   std::shared_ptr<const LayerDir> find(const oci::ChainId& chain, const oci::DiffId& diff_id);
   std::shared_ptr<const LayerDir> open_valid(const oci::ChainId& chain, const oci::DiffId& diff_id) const;
   void extract(const std::vector<oci::LayerBlob>& layers, std::size_t index, const oci::ChainId& chain);
@@ -62,5 +85,9 @@ class LayerDirStore {
   std::mutex mutex_;
   std::unordered_map<Digest, std::weak_ptr<const LayerDir>> open_;  // by chain ID
 };
+
+/// Bytes of the files of a stack of layers, which are extracted when the first byte is asked for. `store` is
+/// borrowed. Thread-safe.
+std::shared_ptr<ContentProvider> extracted_content(LayerDirStore& store, std::vector<oci::LayerBlob> layers);
 
 }  // namespace imgbuild::builder

@@ -143,7 +143,7 @@ bool is_current(const std::optional<Format>& format, const std::string& boot) {
 }
 
 void refuse_links(int dir, const std::string& path) {
-  for (const char* name : {"blobs", "cache", "corrupt", "indexes", "ingest", "layers", "locks", "mounts",
+  for (const char* name : {"blobs", "cache", "corrupt", "contents", "indexes", "ingest", "layers", "locks", "mounts",
                            "steps", "tags", "trash", "blobs/sha256"}) {
     struct stat info {};
     if (::fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(info.st_mode)) {
