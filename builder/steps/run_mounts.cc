@@ -96,9 +96,10 @@ void RunMounts::open_bind(const PlannedMount& mount) {
   SandboxMount out{.target = mount.target, .read_only = mount.options.read_only};
   if (const auto snapshot = context_.origins.snapshot(mount.from)) {
     context_.host.bases.fetch(snapshot->layers);
-    layers_.push_back(context_.host.snapshots->open_layers(snapshot->layers));
+    layers_.push_back(context_.host.run().snapshots->open_layers(snapshot->layers));
     out.kind = SandboxMount::Kind::overlay;
     out.lower_dirs = layers_.back()->fds();
+    out.private_copy = layers_.back()->is_private_copy();
     out.source_path = mount.options.source;
     mounts_.push_back(std::move(out));
     return;
@@ -127,6 +128,9 @@ void RunMounts::open_cache(const PlannedMount& mount, std::stop_token stop) {
                             .gid = options.gid.value_or(0),
                             .seed_key = {},
                             .seed = {}};
+  // A sandbox without mounts takes the directory away from everybody else while it is used.
+  const Sandbox* const sandbox = context_.host.run().sandbox;
+  if (sandbox != nullptr && !sandbox->can_mount()) request.sharing = MountOptions::Sharing::locked;
   std::shared_ptr<SourceTree> seed;
   if (!std::holds_alternative<FromScratch>(mount.from)) {
     seed = context_.origins.tree(mount.from);
@@ -166,6 +170,7 @@ void RunMounts::open_secret(const PlannedMount& mount) {
   mounts_.push_back({.kind = SandboxMount::Kind::file,
                      .target = mount.target,
                      .content = value->second,
+                     .secret = true,
                      .read_only = true,
                      .no_exec = (options.mode.value_or(0400) & 0111) == 0,
                      .mode = options.mode.value_or(0400),
