@@ -8,8 +8,7 @@
 #include "base/timestamp.h"
 #include "builder/image_source.h"
 #include "builder/layer_indexes.h"
-#include "builder/sandbox.h"
-#include "builder/snapshotter.h"
+#include "builder/run_support.h"
 #include "cache/cache_store.h"
 #include "cache/stat_memo.h"
 #include "oci/blob_store.h"
@@ -22,6 +21,7 @@ class Syncer;
 namespace imgbuild::builder {
 
 class CacheMounts;
+class EventSink;
 class RemoteFetcher;
 
 /// With what to build: the seams where the outside begins. Everything is borrowed and outlives the build.
@@ -35,13 +35,12 @@ struct Host {
   CacheMounts& cache_mounts;
   RemoteFetcher& remote;
   ThreadPool& pool;
-  Syncer* syncer = nullptr;             ///< puts results on the disk for certain; none: --durability=fast
-  Snapshotter* snapshots = nullptr;  ///< none where RUN cannot be had
-  Sandbox* sandbox = nullptr;
-  std::string run_refusal;              ///< why there is no sandbox, for the error of a RUN
-  std::vector<std::string> run_advice;  ///< what to do about that
-  int store_root = -1;                  ///< the store's directory, for work areas
-  std::string resolv_conf;              ///< content for /etc/resolv.conf in the sandbox
+  Syncer* syncer = nullptr;                ///< puts results on the disk for certain; none: --durability=fast
+  std::function<const RunSupport&()> run;  ///< what RUN needs, opened by the first call; thread-safe
+  bool run_is_doubtful = false;  ///< RUN may well be refused, which had better be found out before any step
+  std::function<void(EventSink&)> announce_run;  ///< says once what RUN runs in (SBX-4); may be unset
+  int store_root = -1;                           ///< the store's directory, for work areas
+  std::string resolv_conf;                       ///< content for /etc/resolv.conf in the sandbox
   std::function<Timestamp()> clock;
 };
 

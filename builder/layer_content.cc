@@ -12,27 +12,6 @@ namespace {
 
 constexpr std::uint64_t kMaxFileInMemory = std::uint64_t{64} << 20;
 
-/// Extracts through the snapshotter, but only when somebody asks for the first byte.
-class ExtractedContent final : public ContentProvider {
- public:
-  ExtractedContent(Host& host, std::vector<oci::LayerBlob> layers)
-      : host_(host), layers_(std::move(layers)) {}
-
-  oci::ContentOpener open(const oci::ContentOrigin& origin) override {
-    std::call_once(opened_, [this] {
-      host_.bases.fetch(layers_);
-      content_ = host_.snapshots->content(layers_);
-    });
-    return content_->open(origin);
-  }
-
- private:
-  Host& host_;
-  std::vector<oci::LayerBlob> layers_;
-  std::once_flag opened_;
-  std::shared_ptr<ContentProvider> content_;
-};
-
 /// Reads single files out of the layers' blobs: slow, but needs no right to create anything.
 class BlobContent final : public ContentProvider {
  public:
@@ -70,11 +49,32 @@ class BlobContent final : public ContentProvider {
   std::vector<oci::LayerBlob> layers_;
 };
 
+/// Chooses how to read when somebody asks for the first byte: most who might read never do.
+class LazyContent final : public ContentProvider {
+ public:
+  LazyContent(Host& host, std::vector<oci::LayerBlob> layers) : host_(host), layers_(std::move(layers)) {}
+
+  oci::ContentOpener open(const oci::ContentOrigin& origin) override {
+    std::call_once(opened_, [this] {
+      host_.bases.fetch(layers_);
+      Snapshotter* const snapshots = host_.run().snapshots;
+      content_ =
+          snapshots != nullptr ? snapshots->content(layers_) : std::make_shared<BlobContent>(host_, layers_);
+    });
+    return content_->open(origin);
+  }
+
+ private:
+  Host& host_;
+  std::vector<oci::LayerBlob> layers_;
+  std::once_flag opened_;
+  std::shared_ptr<ContentProvider> content_;
+};
+
 }  // namespace
 
 std::shared_ptr<ContentProvider> layer_content(Host& host, const std::vector<oci::LayerBlob>& layers) {
-  if (host.snapshots != nullptr) return std::make_shared<ExtractedContent>(host, layers);
-  return std::make_shared<BlobContent>(host, layers);
+  return std::make_shared<LazyContent>(host, layers);
 }
 
 }  // namespace imgbuild::builder

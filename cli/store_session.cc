@@ -5,18 +5,18 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <mutex>
 #include <thread>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/syncer.h"
 #include "builder/cache_mounts.h"
-#include "builder/linux_sandbox.h"
-#include "builder/overlay_snapshotter.h"
+#include "builder/event.h"
 #include "builder/remote_sources.h"
+#include "builder/run_support.h"
 #include "builder/store/store_root.h"
 #include "builder/store_image_source.h"
-#include "builder/work_area.h"
 #include "cache/cache_store.h"
 #include "cache/stat_memo.h"
 #include "oci/disk_blob_store.h"
@@ -105,8 +105,8 @@ struct StoreSession::Parts {
   builder::CacheMounts cache_mounts;
   std::string work_directory;
   builder::RemoteFetcher remote;
-  std::unique_ptr<builder::OverlaySnapshotter> snapshots;
-  std::unique_ptr<builder::LinuxSandbox> sandbox;
+  builder::LazyRunSupport run;
+  std::once_flag announced;
   builder::Host host;
 
   int root() const noexcept { return store.dir.get(); }
@@ -127,6 +127,18 @@ struct StoreSession::Parts {
         cache_mounts(root()),
         work_directory(work_path(options.path)),
         remote(http, *memo, &pool, wall_clock_now, remote_options(root(), work_directory, environment)),
+        run({.store_root = root(),
+             .epoch = store.epoch,
+             .syncer = syncer_of(options),
+             .read_only = store.read_only,
+             .tier = options.with_sandbox ? options.tier.report : builder::TierReport(),
+             .environment = options.tier.environment,
+             .real_uid = options.tier.real_uid,
+             .isolation = parse_isolation(options.run.isolation),
+             .snapshotter = parse_snapshotter(options.run.snapshotter),
+             .shared_processes = options.run.no_process_sandbox,
+             .allow_disk_secrets = options.run.allow_disk_secrets},
+            blobs, indexes),
         host{.blobs = blobs,
              .images = images,
              .cache = *cache,
@@ -137,33 +149,20 @@ struct StoreSession::Parts {
              .remote = remote,
              .pool = pool,
              .syncer = syncer_of(options),
-             .run_refusal = options.tier.report.refusal,
-             .run_advice = options.tier.report.advice,
+             .run = [this]() -> const builder::RunSupport& { return run.get(); },
+             .run_is_doubtful = run.is_doubtful(),
+             .announce_run = [this](builder::EventSink& events) { announce(events); },
              .store_root = root(),
              .resolv_conf = read_resolv_conf(),
-             .clock = wall_clock_now} {
-    if (options.with_sandbox && options.tier.report.tier != builder::Tier::none) open_sandbox(options);
-  }
+             .clock = wall_clock_now} {}
 
-  void open_sandbox(const Options& options) {
-    if (store.read_only) {
-      host.run_refusal = "the store is read-only, so there is no place for what a command writes";
-      host.run_advice = {"name a store that can be written with --root"};
-      return;
-    }
-    const auto flavour = options.tier.report.flavour;
-    if (const auto failure = builder::probe_overlay(root(), flavour); failure.failed()) {
-      host.run_refusal = failure.what;
-      host.run_advice = builder::advice_for(failure, options.tier.real_uid == 0);
-      return;
-    }
-    builder::sweep_stale_steps(root());  // what a killed process left (STO-30)
-    snapshots = std::make_unique<builder::OverlaySnapshotter>(root(), blobs, indexes, flavour, store.epoch,
-                                                              host.syncer);
-    sandbox = std::make_unique<builder::LinuxSandbox>(
-        builder::LinuxSandbox::Options{.scratch_dir = snapshots->scratch_dir(), .flavour = flavour});
-    host.snapshots = snapshots.get();
-    host.sandbox = sandbox.get();
+  void announce(builder::EventSink& events) {
+    std::call_once(announced, [&] {
+      const auto& support = run.get();
+      events.on_event(builder::Noted{run_support_line(support), true});
+      for (const auto& blocker : support.blockers)
+        events.on_event(builder::Noted{cat("no ", tier_name(blocker.tier), ": ", blocker.text())});
+    });
   }
 };
 

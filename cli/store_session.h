@@ -21,6 +21,7 @@ class StoreSession {
   struct Options {
     std::string path;
     TierChoice tier;
+    RunOptions run;
     bool with_sandbox = true;  ///< false: commands that only look at the store
     bool pull = false;         ///< ask the registry even for names that are in the store
     std::size_t threads = 0;   ///< 0: one a processor

@@ -144,7 +144,7 @@ SandboxResult run_in_sandbox(const StepContext& context, const SandboxSpec& spec
   const OutputLimit::Sink report = [&](int stream, std::string_view bytes) {
     context.events.on_event(StepOutput{context.id, stream, std::string(bytes)});
   };
-  const SandboxResult result = context.host.sandbox->run(
+  const SandboxResult result = context.host.run().sandbox->run(
       spec,
       [&](int stream, std::string_view bytes) {
         tail.append(bytes);  // all of it: what is clipped above still explains a failure
@@ -156,13 +156,6 @@ SandboxResult run_in_sandbox(const StepContext& context, const SandboxSpec& spec
   return result;
 }
 
-void require_sandbox(const Host& host) {
-  if (host.sandbox != nullptr && host.snapshots != nullptr) return;
-  UnsupportedError error(cat("RUN is not possible here: ", host.run_refusal));
-  for (const auto& advice : host.run_advice) error.add_note(advice);
-  throw error;
-}
-
 }  // namespace
 
 StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_token stop) {
@@ -170,7 +163,9 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   RunMounts mounts(context, op);
   const cache::CacheKey key = run_key(context, op, mounts);
   if (const auto record = find_hit(context, key, false)) return outcome_of_hit(context, key, *record);
-  require_sandbox(host);
+  const RunSupport& run = host.run();
+  require_run(run);
+  if (host.announce_run) host.announce_run(context.events);
   if (op.argv.empty()) throw Error("RUN needs a command: arguments are required");
 
   host.bases.fetch(context.before.layers);
@@ -178,7 +173,7 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   const oci::FileTree below = host.indexes.tree(context.before.layers);
   const auto content = layer_content(host, context.before.layers);
   const UserIds user = resolve_user(op.user, below, *content);
-  const auto snapshot = host.snapshots->prepare(context.before.layers);
+  const auto snapshot = run.snapshots->prepare(context.before.layers);
   const RunNetwork network(context, op.network, stop);
   SandboxSpec spec = make_spec(context, op, user, mounts, network);
   spec.rootfs = snapshot->rootfs();
@@ -193,7 +188,7 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   }
   require_success(context, op, result, tail.take());
 
-  StepOutcome outcome = store_layer(context, key, snapshot->diff(below), false,
+  StepOutcome outcome = store_layer(context, key, snapshot->diff(below, context.epoch), false,
                                     [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
                                       snapshot->commit(chain, layer.diff_id);
                                     });
