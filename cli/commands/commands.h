@@ -29,6 +29,7 @@ std::string add_build_command(CLI::App& app, CommandContext& context, std::funct
 std::string add_load_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
 std::string add_images_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
 std::string add_inspect_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
+std::string add_doctor_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
 std::string add_debug_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
 
 }  // namespace imgbuild::cli
