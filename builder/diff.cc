@@ -122,6 +122,8 @@ UpperDiff diff_upper(std::shared_ptr<const RootDir> upper, const oci::FileTree& 
   auto others = other_lower_names(walk.nodes, lower, kept);
   include_parents(walk.nodes);
   UpperDiff out;
+  for (const auto& node : walk.nodes)
+    if (node.linked) out.linked.push_back(node.entry.path);
   for (auto& node : walk.nodes)
     if (node.changed) out.entries.push_back(pending(node, upper));
   if (!others.empty()) {

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "base/root_dir.h"
@@ -13,8 +15,24 @@
 
 namespace imgbuild::builder {
 
+class TreeStamps;
+
+/// A whole file system in place of an upper directory: what is not there was deleted (OVL-29).
+struct WholeTree {
+  const TreeStamps* before = nullptr;  ///< what is unchanged since need not be compared; may be missing
+  TreeStamps* after = nullptr;         ///< gets the stamps of what is there now; may be missing
+};
+
 struct DiffOptions {
+  /// Trusted: the marks of an overlay made by root. User: those of an overlay in a user namespace, where also
+  /// empty files stand for the devices nobody can make there.
   oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
+  std::optional<WholeTree> whole;
+  /// Owners other than root cannot exist here; kOwnerXattr or, without it, the lower layers know them
+  /// (RLS-12).
+  bool noted_owners = false;
+  /// The layer's times are clamped to this; a file that differs only beyond it is the same.
+  std::optional<std::int64_t> clamp_mtime;
   std::uint64_t max_file_size = std::uint64_t{64} << 30;  ///< apparent (OVL-26)
   /// Opens the bytes of a regular file of the lower layers, to compare it with its copy. Needed only for
   /// copies that differ in nothing else.
@@ -25,7 +43,8 @@ struct UpperDiff {
   std::vector<oci::PendingEntry> entries;  ///< complete and in the order of a layer
   /// The upper directory shows the same as the layer made of `entries`, so it may stand for it (OVL-11).
   bool upper_is_exact = true;
-  std::vector<std::string> skipped_sockets;  ///< a layer has no sockets
+  std::vector<std::string> skipped_sockets;  ///< a layer has no sockets, nor devices 0:0
+  std::vector<std::string> linked;           ///< names of inodes with several names, changed ones only
 };
 
 /// What the upper directory of an overlay changes in `lower`, the merged tree below it (OVL-20…27,

@@ -31,7 +31,45 @@ bool same_file(int dir, const std::string& name, int fd) {
          by_name.st_ino == by_fd.st_ino && by_name.st_dev == by_fd.st_dev;
 }
 
+class LayerContent final : public ContentProvider {
+ public:
+  LayerContent(LayerDirStore& store, std::vector<oci::LayerBlob> layers)
+      : store_(store), layers_(std::move(layers)) {}
+
+  oci::ContentOpener open(const oci::ContentOrigin& origin) override {
+    std::call_once(opened_, [this] { open_ = std::make_shared<OpenLayers>(store_.open(layers_), -1); });
+    return [layers = open_, origin] {
+      return std::make_unique<FileSource>(layers->open_file(origin), origin.path);
+    };
+  }
+
+ private:
+  LayerDirStore& store_;
+  std::vector<oci::LayerBlob> layers_;
+  std::once_flag opened_;
+  std::shared_ptr<const OpenLayers> open_;
+};
+
 }  // namespace
+
+OpenLayers::OpenLayers(std::vector<std::shared_ptr<const LayerDir>> dirs, int empty)
+    : dirs_(std::move(dirs)) {
+  for (auto dir = dirs_.rbegin(); dir != dirs_.rend(); ++dir) fds_.push_back((*dir)->fs.get());
+  if (fds_.empty()) fds_.push_back(empty);
+}
+
+UniqueFd OpenLayers::open_file(const oci::ContentOrigin& origin) const {
+  for (const auto& dir : dirs_) {
+    if (dir->diff_id != origin.layer) continue;
+    const RootDir root(dir->fs.duplicate());
+    return root.open_beneath(origin.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  }
+  throw Error(cat("no layer of this snapshot holds ", printable(origin.path)));
+}
+
+std::shared_ptr<ContentProvider> extracted_content(LayerDirStore& store, std::vector<oci::LayerBlob> layers) {
+  return std::make_shared<LayerContent>(store, std::move(layers));
+}
 
 LayerDirStore::LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
                              const WorkArea& work, const Options& options)
@@ -39,20 +77,25 @@ LayerDirStore::LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes
       indexes_(indexes),
       work_(work),
       options_(options),
-      layers_(open_store_dir(store_root, "layers")),
+      layers_(open_store_dir(store_root, options.content_only ? "contents" : "layers")),
       locks_(open_store_dir(store_root, "locks")) {}
 
 std::string LayerDirStore::meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id,
                                      std::uint64_t epoch) const {
-  const std::string text =
-      cat("imgbuild layer directory 2\nchain ", chain.value.str(), "\ndiff_id ", diff_id.value.str(),
-          "\nflavour ", options_.flavour == oci::OverlayFlavour::trusted ? "trusted" : "user", "\nepoch ",
-          epoch, "\n");
+  const std::string text = cat("imgbuild layer directory 2\nchain ", chain.value.str(), "\ndiff_id ",
+                               diff_id.value.str(), "\nflavour ",
+                               options_.content_only                              ? "content"
+                               : options_.flavour == oci::OverlayFlavour::trusted ? "trusted"
+                               : options_.record_owner                            ? "user with noted owners"
+                                                                                  : "user",
+                               "\nepoch ", epoch, "\n");
   return cat(text, "end ", sha256(text).hex(), "\n");
 }
 
 FileLock LayerDirStore::lock(const oci::ChainId& chain) const {
-  return FileLock::acquire(locks_.get(), cat("layer-", chain.value.hex()), FileLock::Kind::exclusive);
+  return FileLock::acquire(locks_.get(),
+                           cat(options_.content_only ? "content-" : "layer-", chain.value.hex()),
+                           FileLock::Kind::exclusive);
 }
 
 std::shared_ptr<const LayerDir> LayerDirStore::open_valid(const oci::ChainId& chain,
@@ -91,9 +134,25 @@ void LayerDirStore::extract(const std::vector<oci::LayerBlob>& layers, std::size
   oci::ApplyOptions options;
   options.flavour = options_.flavour;
   options.make_devices = options_.make_devices;
+  options.record_owner = options_.record_owner;
+  options.content_only = options_.content_only;
   const auto applied = oci::apply_layer(blobs_, layers[index], fs.get(), indexes_.tree(below), options);
   indexes_.put(layers[index].diff_id, applied.index);
   publish_locked(std::move(dir), chain, layers[index].diff_id);
+}
+
+std::shared_ptr<const LayerDir> LayerDirStore::open_chain(const std::vector<oci::LayerBlob>& layers,
+                                                          std::size_t index, const oci::ChainId& chain) {
+  auto dir = find(chain, layers[index].diff_id);
+  if (dir) return dir;
+  const FileLock working = lock(chain);
+  dir = find(chain, layers[index].diff_id);  // another one may have been faster
+  if (!dir) {
+    extract(layers, index, chain);
+    dir = find(chain, layers[index].diff_id);
+  }
+  if (!dir) throw Error(cat("the extracted layer ", chain.value.short_hex(), " disappeared from the store"));
+  return dir;
 }
 
 std::vector<std::shared_ptr<const LayerDir>> LayerDirStore::open(const std::vector<oci::LayerBlob>& layers) {
@@ -101,18 +160,7 @@ std::vector<std::shared_ptr<const LayerDir>> LayerDirStore::open(const std::vect
   std::optional<oci::ChainId> chain;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     chain = oci::chain(chain, layers[i].diff_id);
-    auto dir = find(*chain, layers[i].diff_id);
-    if (!dir) {
-      const FileLock working = lock(*chain);
-      dir = find(*chain, layers[i].diff_id);  // another one may have been faster
-      if (!dir) {
-        extract(layers, i, *chain);
-        dir = find(*chain, layers[i].diff_id);
-      }
-      if (!dir)
-        throw Error(cat("the extracted layer ", chain->value.short_hex(), " disappeared from the store"));
-    }
-    out.push_back(std::move(dir));
+    out.push_back(open_chain(layers, i, *chain));
   }
   keep(out);
   return out;
@@ -127,6 +175,13 @@ void LayerDirStore::keep(const std::vector<std::shared_ptr<const LayerDir>>& sta
     }
   }
   kept_[next_kept_++ % kept_.size()] = stack;
+}
+
+std::shared_ptr<const LayerDir> LayerDirStore::open_one(const std::vector<oci::LayerBlob>& layers,
+                                                        std::size_t index) {
+  std::optional<oci::ChainId> chain;
+  for (std::size_t i = 0; i <= index; ++i) chain = oci::chain(chain, layers[i].diff_id);
+  return open_chain(layers, index, *chain);
 }
 
 void LayerDirStore::publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id) {

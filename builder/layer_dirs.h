@@ -11,6 +11,7 @@
 #include "base/syncer.h"
 #include "base/unique_fd.h"
 #include "base/use_log.h"
+#include "builder/content_provider.h"
 #include "builder/layer_indexes.h"
 #include "builder/snapshotter.h"
 #include "builder/work_area.h"
@@ -23,6 +24,19 @@ struct LayerDir {
   oci::DiffId diff_id;
   UniqueFd fs;
   FileLock lease;
+};
+
+/// A stack of such layers, top first. Without layers it is the directory `empty`, which is borrowed.
+class OpenLayers final : public LayerDirs {
+ public:
+  OpenLayers(std::vector<std::shared_ptr<const LayerDir>> dirs, int empty);
+  const std::vector<int>& fds() const noexcept override { return fds_; }
+  /// The file as its layer has it. Throws Error when the layer is none of these, SystemError.
+  UniqueFd open_file(const oci::ContentOrigin& origin) const;
+
+ private:
+  std::vector<std::shared_ptr<const LayerDir>> dirs_;
+  std::vector<int> fds_;
 };
 
 /// `layers/<chain ID>/{fs,meta}` of the store: layers extracted as lower directories of an overlay (OVL-11).
@@ -38,6 +52,10 @@ class LayerDirStore {
     UseLog* uses = nullptr;   ///< is told which layers are opened
     Syncer* syncer =
         nullptr;  ///< puts a layer on the disk before it gets its name; such a layer has no epoch
+    bool record_owner = false;  ///< oci::MetadataOptions
+    /// Only the bytes of files (oci::ApplyOptions), in `contents/` instead of `layers/`: no lower
+    /// directories, but they need no rights to be made and serve every kind of snapshotter.
+    bool content_only = false;
   };
   LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
                 const Options& options);
@@ -45,11 +63,16 @@ class LayerDirStore {
   /// The layers, base first; missing ones are extracted from their blobs.
   std::vector<std::shared_ptr<const LayerDir>> open(const std::vector<oci::LayerBlob>& layers);
 
+  /// The layer at `index` of `layers` only.
+  std::shared_ptr<const LayerDir> open_one(const std::vector<oci::LayerBlob>& layers, std::size_t index);
+
   /// Gives the directory `fs` in `dir` its name as the layer `chain`; `dir` belongs to it then. Content when
   /// the layer is there already.
   void publish(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
 
  private:
+  std::shared_ptr<const LayerDir> open_chain(const std::vector<oci::LayerBlob>& layers, std::size_t index,
+                                             const oci::ChainId& chain);
   std::shared_ptr<const LayerDir> find(const oci::ChainId& chain, const oci::DiffId& diff_id);
   void keep(const std::vector<std::shared_ptr<const LayerDir>>& stack);
   std::shared_ptr<const LayerDir> open_valid(const oci::ChainId& chain, const oci::DiffId& diff_id) const;
@@ -70,5 +93,9 @@ class LayerDirStore {
   std::array<std::vector<std::shared_ptr<const LayerDir>>, 4> kept_;
   std::size_t next_kept_ = 0;
 };
+
+/// Bytes of the files of a stack of layers, which are extracted when the first byte is asked for. `store` is
+/// borrowed. Thread-safe.
+std::shared_ptr<ContentProvider> extracted_content(LayerDirStore& store, std::vector<oci::LayerBlob> layers);
 
 }  // namespace imgbuild::builder

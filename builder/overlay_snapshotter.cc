@@ -3,9 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <mutex>
 
 #include "base/error.h"
 #include "base/root_dir.h"
@@ -15,49 +13,6 @@
 namespace imgbuild::builder {
 
 namespace {
-
-/// Extracted layers as descriptors, top first.
-class OpenLayers final : public LayerDirs {
- public:
-  OpenLayers(std::vector<std::shared_ptr<const LayerDir>> dirs, int empty) : dirs_(std::move(dirs)) {
-    for (auto dir = dirs_.rbegin(); dir != dirs_.rend(); ++dir) fds_.push_back((*dir)->fs.get());
-    if (fds_.empty()) fds_.push_back(empty);
-  }
-  const std::vector<int>& fds() const noexcept override { return fds_; }
-
-  /// The file as its layer has it. Throws when the layer is none of these.
-  UniqueFd open_file(const oci::ContentOrigin& origin) const {
-    for (const auto& dir : dirs_) {
-      if (dir->diff_id != origin.layer) continue;
-      const RootDir root(dir->fs.duplicate());
-      return root.open_beneath(origin.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    }
-    throw Error(cat("no layer of this snapshot holds ", printable(origin.path)));
-  }
-
- private:
-  std::vector<std::shared_ptr<const LayerDir>> dirs_;
-  std::vector<int> fds_;
-};
-
-class LayerContent final : public ContentProvider {
- public:
-  LayerContent(LayerDirStore& store, std::vector<oci::LayerBlob> layers)
-      : store_(store), layers_(std::move(layers)) {}
-
-  oci::ContentOpener open(const oci::ContentOrigin& origin) override {
-    std::call_once(opened_, [this] { open_ = std::make_shared<OpenLayers>(store_.open(layers_), -1); });
-    return [layers = open_, origin] {
-      return std::make_unique<FileSource>(layers->open_file(origin), origin.path);
-    };
-  }
-
- private:
-  LayerDirStore& store_;
-  std::vector<oci::LayerBlob> layers_;
-  std::once_flag opened_;
-  std::shared_ptr<const OpenLayers> open_;
-};
 
 UniqueFd make_dir(int parent, const std::string& name) {
   ensure_dir_at(parent, name, 0755);
@@ -70,20 +25,26 @@ UniqueFd make_dir(int parent, const std::string& name) {
 class OverlaySnapshot final : public WritableSnapshot {
  public:
   OverlaySnapshot(LayerDirStore& store, WorkArea& work_area, std::shared_ptr<const OpenLayers> layers,
-                  TempDir dir, oci::OverlayFlavour flavour)
+                  TempDir dir, oci::OverlayFlavour flavour, bool noted_owners)
       : store_(store),
         work_area_(work_area),
         layers_(std::move(layers)),
         dir_(std::move(dir)),
         layer_(TempDir::create(dir_.fd(), "l")),
         flavour_(flavour),
+        noted_owners_(noted_owners),
         upper_(std::make_shared<RootDir>(make_dir(layer_.fd(), "fs"))),
         work_(make_dir(dir_.fd(), "w")) {}
 
-  RootfsSpec rootfs() const override { return {layers_->fds(), upper_->fd(), work_.get()}; }
+  RootfsSpec rootfs() const override {
+    return {.lower_dirs = layers_->fds(), .upper_dir = upper_->fd(), .work_dir = work_.get()};
+  }
 
-  std::vector<oci::PendingEntry> diff(const oci::FileTree& lower) override {
+  std::vector<oci::PendingEntry> diff(const oci::FileTree& lower,
+                                      std::optional<std::int64_t> clamp_mtime) override {
     DiffOptions options;
+    options.clamp_mtime = clamp_mtime;
+    options.noted_owners = noted_owners_;
     options.flavour = flavour_;
     options.open_lower = [this](const oci::ContentOrigin& origin) { return layers_->open_file(origin); };
     UpperDiff found = diff_upper(upper_, lower, options);
@@ -111,6 +72,7 @@ class OverlaySnapshot final : public WritableSnapshot {
   TempDir dir_;
   TempDir layer_;
   const oci::OverlayFlavour flavour_;
+  const bool noted_owners_;
   std::shared_ptr<const RootDir> upper_;
   UniqueFd work_;
   bool upper_is_exact_ = false;  ///< known after diff()
@@ -121,8 +83,9 @@ class OverlaySnapshot final : public WritableSnapshot {
 
 OverlaySnapshotter::OverlaySnapshotter(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
                                        oci::OverlayFlavour flavour, std::uint64_t epoch, Syncer* syncer,
-                                       UseLog* uses)
+                                       UseLog* uses, bool note_owners)
     : flavour_(flavour),
+      note_owners_(note_owners),
       work_(store_root),
       empty_(make_dir(work_.fd(), "empty")),
       dirs_(store_root, blobs, indexes, work_,
@@ -130,11 +93,13 @@ OverlaySnapshotter::OverlaySnapshotter(int store_root, oci::BlobStore& blobs, La
              .make_devices = flavour == oci::OverlayFlavour::trusted,
              .epoch = epoch,
              .uses = uses,
-             .syncer = syncer}) {}
+             .syncer = syncer,
+             .record_owner = note_owners}) {}
 
 std::unique_ptr<WritableSnapshot> OverlaySnapshotter::prepare(const std::vector<oci::LayerBlob>& layers) {
   auto open = std::make_shared<const OpenLayers>(dirs_.open(layers), empty_.get());
-  return std::make_unique<OverlaySnapshot>(dirs_, work_, std::move(open), work_.make_dir("r"), flavour_);
+  return std::make_unique<OverlaySnapshot>(dirs_, work_, std::move(open), work_.make_dir("r"), flavour_,
+                                           note_owners_);
 }
 
 std::shared_ptr<LayerDirs> OverlaySnapshotter::open_layers(const std::vector<oci::LayerBlob>& layers) {
@@ -142,7 +107,7 @@ std::shared_ptr<LayerDirs> OverlaySnapshotter::open_layers(const std::vector<oci
 }
 
 std::shared_ptr<ContentProvider> OverlaySnapshotter::content(const std::vector<oci::LayerBlob>& layers) {
-  return std::make_shared<LayerContent>(dirs_, layers);
+  return extracted_content(dirs_, layers);
 }
 
 }  // namespace imgbuild::builder

@@ -11,10 +11,11 @@ namespace imgbuild::builder {
 /// of its user namespace. Must outlive what it made.
 class OverlaySnapshotter final : public Snapshotter {
  public:
-  /// `store_root` is borrowed, as are the others. Throws SystemError.
+  /// `store_root` is borrowed, as are the others. `note_owners`: no id but one exists here, so owners are
+  /// noted instead of set (tier T2). Throws SystemError.
   OverlaySnapshotter(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
                      oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted, std::uint64_t epoch = 1,
-                     Syncer* syncer = nullptr, UseLog* uses = nullptr);
+                     Syncer* syncer = nullptr, UseLog* uses = nullptr, bool note_owners = false);
 
   std::unique_ptr<WritableSnapshot> prepare(const std::vector<oci::LayerBlob>& layers) override;
   std::shared_ptr<LayerDirs> open_layers(const std::vector<oci::LayerBlob>& layers) override;
@@ -25,6 +26,7 @@ class OverlaySnapshotter final : public Snapshotter {
 
  private:
   const oci::OverlayFlavour flavour_;
+  const bool note_owners_;
   WorkArea work_;
   UniqueFd empty_;  ///< the lower directory of snapshots without layers
   LayerDirStore dirs_;

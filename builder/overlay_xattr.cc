@@ -53,7 +53,8 @@ std::uint32_t little_endian(std::string_view bytes, std::size_t at) {
 bool is_exported_xattr(std::string_view name) noexcept {
   if (name == "security.capability") return true;
   return name.starts_with("user.") && !name.starts_with("user.overlay.") &&
-         !name.starts_with("user.fuseoverlayfs.") && !name.starts_with("user.containers.");
+         !name.starts_with("user.fuseoverlayfs.") && !name.starts_with("user.containers.") &&
+         !name.starts_with("user.imgbuild.");
 }
 
 std::string layer_capability(std::string_view value) {
@@ -94,10 +95,12 @@ UpperXattrs XattrReader::read(int dir, const std::string& name, const std::strin
   for (std::size_t at = 0; at < names.size();) {
     const std::string_view xattr(names.data() + at);
     at += xattr.size() + 1;
-    if (xattr.starts_with(prefix_)) {
+    if (!prefix_.empty() && xattr.starts_with(prefix_)) {
       const std::string_view own = xattr.substr(prefix_.size());
       if (own == "opaque") out.opaque = value(dir, name, xattr.data(), path) == "y";
       if (own == "redirect" || own == "metacopy") out.foreign_form = true;
+    } else if (xattr == oci::kOwnerXattr) {
+      out.owner = value(dir, name, xattr.data(), path);
     } else if (xattr == "security.capability") {
       auto capability = layer_capability(value(dir, name, xattr.data(), path));
       if (!capability.empty()) out.exported.emplace(xattr, std::move(capability));

@@ -15,6 +15,7 @@ struct UpperXattrs {
   std::map<std::string, std::string> exported;  ///< what a layer records (OVL-22, LAY-19)
   bool opaque = false;                          ///< hides the directory below
   bool foreign_form = false;                    ///< redirect or metacopy: not ours to read (LAY-37)
+  std::string owner;                            ///< of kOwnerXattr
 };
 
 /// Whether a layer records this attribute.
@@ -27,6 +28,8 @@ std::string layer_capability(std::string_view value);
 /// Reads attributes by directory and name, never following a link. Keeps its buffers; not thread-safe.
 class XattrReader {
  public:
+  /// For a directory that is no part of an overlay.
+  XattrReader() = default;
   explicit XattrReader(oci::OverlayFlavour flavour)
       : prefix_(flavour == oci::OverlayFlavour::trusted ? "trusted.overlay." : "user.overlay.") {}
   /// `path` is for errors. Throws SystemError.

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +25,9 @@ class WritableSnapshot {
   /// What changed against `lower`, the merged tree of the layers below, ordered and complete as a layer
   /// (parents included, no-ops left out; OVL-20…27, LAY-23…38). To be called after every process inside is
   /// gone. The openers read the upper directory and are valid until the snapshot goes away, committed or not.
-  virtual std::vector<oci::PendingEntry> diff(const oci::FileTree& lower) = 0;
+  /// `clamp_mtime`: the layer's times will not be later than that.
+  virtual std::vector<oci::PendingEntry> diff(const oci::FileTree& lower,
+                                              std::optional<std::int64_t> clamp_mtime = {}) = 0;
   /// Keeps the upper directory as the extracted form of the layer with this chain ID, so that it need not be
   /// extracted again. `diff_id` is what the layer written from diff() got.
   virtual void commit(const oci::ChainId& chain, const oci::DiffId& diff_id) = 0;
@@ -38,6 +42,8 @@ class LayerDirs {
   virtual ~LayerDirs() = default;
   /// Directory descriptors, top first; at least one (an empty directory when there are no layers).
   virtual const std::vector<int>& fds() const noexcept = 0;
+  /// The one directory is a copy made for the caller, who may change it.
+  virtual bool is_private_copy() const noexcept { return false; }
 };
 
 /// Makes snapshots and keeps layers extracted, by chain ID, once, shared by all builds on the store.

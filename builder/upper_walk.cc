@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "builder/overlay_xattr.h"
+#include "builder/tree_stamps.h"
 
 namespace imgbuild::builder {
 
@@ -129,7 +130,12 @@ bool same_bytes(int a, int b, const std::string& path) {
 
 class Walker {
  public:
-  Walker(const DiffOptions& options) : options_(options), xattrs_(options.flavour) {}
+  explicit Walker(const DiffOptions& options)
+      : options_(options),
+        before_(options.whole && options.whole->before != nullptr && options.whole->before->clock_held()
+                    ? options.whole->before
+                    : nullptr),
+        xattrs_(options.whole ? XattrReader() : XattrReader(options.flavour)) {}
 
   void directory(int dir, const std::string& path, std::size_t index, const FileNode* below,
                  bool hides_below) {
@@ -139,9 +145,16 @@ class Walker {
       if (::fstatat(dir, names[i].c_str(), &infos[i], AT_SYMLINK_NOFOLLOW) != 0)
         throw SystemError(errno, "stat", cat(path, names[i]));
     whiteouts(path, index, names, infos, below, hides_below);
-    for (std::size_t i = 0; i < names.size(); ++i)
-      if (!is_whiteout(infos[i]))
-        child(dir, path, names[i], infos[i], index, child_of(below, names[i]), hides_below);
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const FileNode* child_below = child_of(below, names[i]);
+      if (options_.whole && options_.whole->after != nullptr)
+        options_.whole->after->add(path + names[i], infos[i]);
+      const bool untouched =
+          before_ != nullptr && child_below != nullptr && before_->unchanged(path + names[i], infos[i]);
+      if (untouched && !S_ISDIR(infos[i].st_mode)) continue;
+      if (is_whiteout(infos[i]) && !options_.whole) continue;
+      child(dir, path, names[i], infos[i], index, child_below, hides_below, untouched);
+    }
   }
 
   UpperWalk take() { return std::move(walk_); }
@@ -160,8 +173,9 @@ class Walker {
     if (hides_below) {
       for (const auto& [name, node] : below->children) {
         const auto at = std::lower_bound(names.begin(), names.end(), name);
-        const bool present = at != names.end() && *at == name &&
-                             !is_whiteout(infos[static_cast<std::size_t>(at - names.begin())]);
+        const bool present =
+            at != names.end() && *at == name &&
+            (options_.whole || !is_whiteout(infos[static_cast<std::size_t>(at - names.begin())]));
         if (!present) add_whiteout(path + name, index, node.get());
       }
       return;
@@ -184,16 +198,16 @@ class Walker {
   }
 
   void child(int dir, const std::string& parent_path, const std::string& name, const struct stat& info,
-             std::size_t parent, const FileNode* below, bool parent_hides) {
+             std::size_t parent, const FileNode* below, bool parent_hides, bool untouched) {
     std::string path = parent_path + name;
     refuse_what_no_layer_holds(name, path, info);
-    if (S_ISSOCK(info.st_mode)) {
+    if (S_ISSOCK(info.st_mode) || is_whiteout(info)) {
       walk_.sockets.push_back(std::move(path));
-      // What the socket replaced is gone all the same.
+      // What it replaced is gone all the same.
       if (below != nullptr) add_whiteout(parent_path + name, parent, below);
       return;
     }
-    UpperXattrs xattrs = xattrs_.read(dir, name, path);
+    UpperXattrs xattrs = untouched ? UpperXattrs{} : xattrs_.read(dir, name, path);
     if (xattrs.foreign_form)
       throw Error(
           cat(printable(path), " was moved or shortened by the file system in a way imgbuild does not use"));
@@ -206,14 +220,21 @@ class Walker {
     node.below = below;
     const bool is_directory = S_ISDIR(info.st_mode);
     const bool directory_below = below != nullptr && below->attributes.type == FileType::directory;
-    node.hides_below = !is_directory || xattrs.opaque || parent_hides || !directory_below;
-    node.changed = !same(dir, name, node);
+    const bool hides = !is_directory || xattrs.opaque || parent_hides || !directory_below;
+    // In a whole tree every directory lists all there is, so nothing shows through, and still the others of
+    // its names are there.
+    node.hides_below = options_.whole ? !is_directory || !directory_below : hides;
+    if (untouched) {
+      node.entry.attributes = below->attributes;
+    } else {
+      if (options_.noted_owners) restore_owner(xattrs.owner, info, node);
+      node.changed = !same(dir, name, node);
+    }
     if (!is_directory && info.st_nlink > 1) {
       node.linked = true;
       node.device = info.st_dev;
       node.inode = info.st_ino;
     }
-    const bool hides = node.hides_below;
     const std::size_t index = walk_.nodes.size();
     walk_.nodes.push_back(std::move(node));
     if (!is_directory) return;
@@ -238,6 +259,25 @@ class Walker {
     }
   }
 
+  /// Who owns what belongs to root here only because nobody else exists.
+  void restore_owner(const std::string& noted, const struct stat& info, UpperNode& node) const {
+    FileAttributes& here = node.entry.attributes;
+    const auto colon = noted.find(':');
+    if (colon != std::string::npos) {
+      const auto uid = parse_decimal(noted.substr(0, colon)), gid = parse_decimal(noted.substr(colon + 1));
+      if (!uid || !gid || *uid > 0xfffffffeu || *gid > 0xfffffffeu) return;  // a command wrote that
+      here.uid = static_cast<std::uint32_t>(*uid);
+      here.gid = static_cast<std::uint32_t>(*gid);
+      return;
+    }
+    // Links and special files carry no notes.
+    if (S_ISREG(info.st_mode) || S_ISDIR(info.st_mode) || node.below == nullptr) return;
+    const FileAttributes& there = node.below->attributes;
+    if (there.type != here.type || there.link_target != here.link_target) return;
+    here.uid = there.uid;
+    here.gid = there.gid;
+  }
+
   /// An ordinary user cannot make devices, so an extracted layer has an empty file in the place of one;
   /// changing what is beside it may bring a copy of that file up here.
   bool is_placeholder(const FileAttributes& here, const FileAttributes& there) const {
@@ -259,7 +299,9 @@ class Walker {
     if (is_placeholder(here, there)) return here.mtime.seconds == there.mtime.seconds;
     if (!same_metadata(here, there)) return false;
     if (here.type == FileType::directory) return true;
-    if (here.mtime.seconds != there.mtime.seconds) return false;
+    const bool clamped = options_.clamp_mtime && here.mtime.seconds > *options_.clamp_mtime &&
+                         there.mtime.seconds == *options_.clamp_mtime;
+    if (!clamped && here.mtime.seconds != there.mtime.seconds) return false;
     const bool exact = here.mtime == there.mtime && here.mtime.nanoseconds != 0;
     if (exact || here.type != FileType::regular || here.size == 0) return true;
     if (!node.below->origin || !options_.open_lower) return false;
@@ -269,6 +311,7 @@ class Walker {
   }
 
   const DiffOptions& options_;
+  const TreeStamps* before_;  ///< where they can be trusted
   XattrReader xattrs_;
   UpperWalk walk_;
 };
@@ -277,7 +320,7 @@ class Walker {
 
 UpperWalk walk_upper(int upper, const oci::FileTree& lower, const DiffOptions& options) {
   Walker walker(options);
-  walker.directory(upper, "", UpperNode::kRoot, lower.root().get(), false);
+  walker.directory(upper, "", UpperNode::kRoot, lower.root().get(), options.whole.has_value());
   return walker.take();
 }
 

@@ -33,11 +33,15 @@ class Applier {
         options_(options),
         parents_(dir),
         link_targets_(dir),
-        metadata_({.keep_owner = options.keep_owner, .flavour = options.flavour}),
+        metadata_({.keep_owner = options.keep_owner && !options.content_only,
+                   .write_xattrs = !options.content_only,
+                   .record_owner = options.record_owner,
+                   .flavour = options.flavour}),
         maker_(metadata_) {}
 
   void add(const LayerEntry& entry, Placement placement, TarReader& reader, const TarMember& member) {
     if (placement == Placement::mark || placement == Placement::ignore) return;
+    if (options_.content_only) return add_content(entry, placement, reader, member);
     const int parent = parents_.enter(parent_of(entry.path));
     const std::string name = base_name(entry.path);
     if (placement == Placement::replace_file) remove_file(parent, name, entry.path);
@@ -60,6 +64,7 @@ class Applier {
 
   /// Markers and the attributes of directories, deepest first: nothing is made in them any more.
   void finish(const std::vector<LayerDirectory>& directories) {
+    if (options_.content_only) return;
     for (auto directory = directories.rbegin(); directory != directories.rend(); ++directory) {
       const FileNodePtr below = lower_.find(directory->path);
       const bool over_directory = below && below->attributes.type == FileType::directory;
@@ -85,6 +90,22 @@ class Applier {
   }
 
  private:
+  /// Names that hold no bytes are not there, so what is to be replaced may be missing.
+  void add_content(const LayerEntry& entry, Placement placement, TarReader& reader, const TarMember& member) {
+    const bool replaces = placement == Placement::replace_file || placement == Placement::replace_tree;
+    const bool has_bytes = entry.kind == LayerEntry::Kind::node &&
+                           entry.attributes.type == FileType::regular && entry.attributes.size > 0;
+    if (!replaces && !has_bytes) return;
+    const int parent = parents_.enter(parent_of(entry.path));
+    const std::string name = base_name(entry.path);
+    if (replaces) remove_tree_at(parent, name);
+    if (!has_bytes) return parents_.forget();
+    LayerEntry bytes_only = entry;
+    bytes_only.attributes.mode = 0400;
+    add_file(parent, name, bytes_only, reader, member);
+    if (replaces) parents_.forget();
+  }
+
   static void remove_file(int parent, const std::string& name, const std::string& path) {
     if (::unlinkat(parent, name.c_str(), 0) != 0) throw SystemError(errno, "remove", path);
   }

@@ -16,8 +16,12 @@ namespace imgbuild::oci {
 
 struct ApplyOptions {
   OverlayFlavour flavour = OverlayFlavour::trusted;
-  bool keep_owner = true;    ///< false: nodes belong to who runs this (no rights to change owners)
-  bool make_devices = true;  ///< false: device nodes become empty files and are listed as placeholders
+  bool keep_owner = true;     ///< false: nodes belong to who runs this (no rights to change owners)
+  bool record_owner = false;  ///< see MetadataOptions
+  bool make_devices = true;   ///< false: device nodes become empty files and are listed as placeholders
+  /// Only the bytes of regular files, under their names, private to who runs this: for readers that take
+  /// names and attributes from the layer's index. Needs no rights at all; not a lower directory of anything.
+  bool content_only = false;
   TarLimits limits;
 };
 

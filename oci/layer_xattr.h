@@ -10,7 +10,7 @@ namespace imgbuild::oci {
 inline bool layer_keeps_xattr(std::string_view name) noexcept {
   if (name.starts_with("user.")) {
     return name.size() > 5 && !name.starts_with("user.fuseoverlayfs.") &&
-           !name.starts_with("user.containers.");
+           !name.starts_with("user.containers.") && !name.starts_with("user.imgbuild.");
   }
   if (name.starts_with("security.")) {
     return name != "security.selinux" && name != "security.ima" && name != "security.evm" &&

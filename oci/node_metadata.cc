@@ -5,6 +5,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -29,8 +30,7 @@ std::array<timespec, 2> times(const Timestamp& mtime) {
 }  // namespace
 
 void MetadataWriter::write(int fd, const FileAttributes& a, const std::string& path) {
-  if (options_.keep_owner && ::fchown(fd, a.uid, a.gid) != 0)
-    throw SystemError(errno, "change owner of", path);
+  set_owner(fd, a, path);
   if (::fchmod(fd, a.mode) != 0) throw SystemError(errno, "change mode of", path);
   if (options_.write_xattrs) {
     // The capability comes last: setting another attribute must not be what clears it.
@@ -38,7 +38,7 @@ void MetadataWriter::write(int fd, const FileAttributes& a, const std::string& p
       if (name != kCapability) write_xattr(fd, name, value, path);
     }
     const auto capability = a.xattrs.find(std::string(kCapability));
-    if (capability != a.xattrs.end() && options_.keep_owner)
+    if (capability != a.xattrs.end() && (options_.keep_owner || options_.record_owner))
       write_xattr(fd, capability->first, capability->second, path);
   }
   if (::futimens(fd, times(options_.force_mtime.value_or(a.mtime)).data()) != 0) {
@@ -48,7 +48,8 @@ void MetadataWriter::write(int fd, const FileAttributes& a, const std::string& p
 
 void MetadataWriter::write_at(int dir, const std::string& name, const FileAttributes& a,
                               const std::string& path) {
-  if (options_.keep_owner && ::fchownat(dir, name.c_str(), a.uid, a.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+  if (options_.keep_owner && !options_.record_owner &&
+      ::fchownat(dir, name.c_str(), a.uid, a.gid, AT_SYMLINK_NOFOLLOW) != 0) {
     throw SystemError(errno, "change owner of", path);
   }
   // The name is no link here, and the system has no call that would refuse to follow one.
@@ -63,6 +64,24 @@ void MetadataWriter::write_at(int dir, const std::string& name, const FileAttrib
                   AT_SYMLINK_NOFOLLOW) != 0) {
     throw SystemError(errno, "change time of", path);
   }
+}
+
+void MetadataWriter::set_owner(int fd, const FileAttributes& a, const std::string& path) {
+  if (options_.record_owner) {
+    if (a.uid == 0 && a.gid == 0) return;
+    const std::string owner = cat(a.uid, ":", a.gid);
+    if (::fsetxattr(fd, kOwnerXattr, owner.data(), owner.size(), 0) != 0 && errno != ENOTSUP)
+      throw SystemError(errno, "note the owner of", path);
+    return;
+  }
+  if (!options_.keep_owner || ::fchown(fd, a.uid, a.gid) == 0) return;
+  const int failed = errno;
+  SystemError error(failed, cat("change owner to ", a.uid, ":", a.gid, " of"), path);
+  if (failed == EINVAL) {
+    error.add_note(cat("the user namespace has no id ", std::max(a.uid, a.gid),
+                       ": more subordinate ids are needed in", " /etc/subuid and /etc/subgid"));
+  }
+  throw error;
 }
 
 std::string MetadataWriter::stored_name(const std::string& name) const {

@@ -13,9 +13,16 @@ namespace imgbuild::oci {
 /// overlays mounted with `userxattr`.
 enum class OverlayFlavour : std::uint8_t { trusted, user };
 
+/// "UID:GID" of a file that could not be given away. Goes wherever the file goes: overlays copy it up,
+/// renames keep it. Links and special files cannot have it.
+inline constexpr const char* kOwnerXattr = "user.imgbuild.owner";
+
 struct MetadataOptions {
   bool keep_owner = true;  ///< otherwise nodes belong to who runs this, and capabilities are dropped
   bool write_xattrs = true;
+  /// Nodes belong to who runs this, because no other ids exist here; who they should belong to is noted in
+  /// the attribute kOwnerXattr (RLS-12). Wins over keep_owner.
+  bool record_owner = false;
   OverlayFlavour flavour = OverlayFlavour::trusted;
   std::optional<Timestamp> force_mtime;
 };
@@ -37,6 +44,7 @@ class MetadataWriter {
   const std::vector<std::string>& warnings() const noexcept { return warnings_; }
 
  private:
+  void set_owner(int fd, const FileAttributes& attributes, const std::string& path);
   void write_xattr(int fd, const std::string& name, const std::string& value, const std::string& path);
   std::string stored_name(const std::string& name) const;
 

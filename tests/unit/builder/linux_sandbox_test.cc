@@ -50,7 +50,7 @@ class Bench {
   }
   SandboxSpec spec(const std::string& script) {
     SandboxSpec made;
-    made.rootfs = {{base_.get()}, upper_.get(), work_.get()};
+    made.rootfs = {.lower_dirs = {base_.get()}, .upper_dir = upper_.get(), .work_dir = work_.get()};
     made.argv = {"/bin/sh", "-c", script};
     made.env = {"PATH=/bin", "HOME=/"};
     made.resolv_conf = "nameserver 192.0.2.1\n";
