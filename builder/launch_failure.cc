@@ -44,6 +44,8 @@ std::string_view stage_name(Stage stage) {
       return "mount at";
     case Stage::pivot_root:
       return "change the root to";
+    case Stage::change_root:
+      return "change (chroot) the root to";
     case Stage::detach_old_root:
       return "detach the old root from";
     case Stage::read_only_paths:

@@ -1,8 +1,8 @@
 #include "builder/linux_sandbox.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -14,6 +14,7 @@
 #include "base/mount.h"
 #include "base/strings.h"
 #include "builder/ca_cover.h"
+#include "builder/capabilities.h"
 #include "builder/launch_failure.h"
 #include "builder/launch_request.h"
 #include "builder/sandbox_mounts.h"
@@ -23,14 +24,6 @@
 namespace imgbuild::builder {
 
 namespace {
-
-constexpr std::uint64_t bit(unsigned capability) { return std::uint64_t{1} << capability; }
-
-/// What root may do inside, as Docker gives it (SBX-72).
-constexpr std::uint64_t kDefaultCapabilities =
-    bit(CAP_CHOWN) | bit(CAP_DAC_OVERRIDE) | bit(CAP_FSETID) | bit(CAP_FOWNER) | bit(CAP_MKNOD) |
-    bit(CAP_NET_RAW) | bit(CAP_SETGID) | bit(CAP_SETUID) | bit(CAP_SETFCAP) | bit(CAP_SETPCAP) |
-    bit(CAP_NET_BIND_SERVICE) | bit(CAP_SYS_CHROOT) | bit(CAP_KILL) | bit(CAP_AUDIT_WRITE);
 
 /// Opens a device of the host and makes sure it is the one its name says (SBX-43).
 UniqueFd open_device(const std::string& name, unsigned major_number, unsigned minor_number) {
@@ -96,11 +89,14 @@ void add_cgroup(LaunchRequestBuilder& request, const StepCgroup& cgroup, Sandbox
   if (cgroup.unified() != nullptr) request.fields().cgroup_dir = mounts.keep(cgroup.unified()->duplicate());
 }
 
-UniqueFd describe(const SandboxSpec& spec, SandboxMounts& mounts, const std::optional<StepCgroup>& cgroup) {
+UniqueFd describe(const SandboxSpec& spec, const LinuxSandbox::Options& options, SandboxMounts& mounts,
+                  const std::optional<StepCgroup>& cgroup) {
   LaunchRequestBuilder request;
   request.set_command(spec);
+  request.fields().shared_processes = options.shared_processes ? 1 : 0;
+  request.fields().no_groups = options.no_groups ? 1 : 0;
   request.fields().tty_gid = has_tty_group() ? 5 : launch::kNone;
-  request.fields().capabilities = spec.insecure ? ~std::uint64_t{0} : kDefaultCapabilities;
+  request.fields().capabilities = spec.insecure ? ~std::uint64_t{0} : default_capabilities();
   request.fields().root_attributes = spec.insecure ? 0 : MOUNT_ATTR_NODEV;  // SBX-60 (c)
   if (!spec.insecure && spec.filter_calls) request.set_filter(default_seccomp_filter());
   mounts.add_to(request);
@@ -122,6 +118,8 @@ void LinuxSandbox::start() {
   for (const auto& device : wanted)
     devices_.push_back(open_device(device.name, device.major_number, device.minor_number));
   if (options_.scratch_dir >= 0) stub_layer_ = make_stub_layer(options_.scratch_dir);
+  // What sees us in /proc must not read our memory, whatever its user is here.
+  if (options_.shared_processes) ::prctl(PR_SET_DUMPABLE, 0);
   launcher_.emplace();
 }
 
@@ -144,7 +142,7 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
       spec, {options_.scratch_dir, options_.flavour, options_.overlay, stub_layer_ ? stub_layer_->fd() : -1});
   CaCover certificates(mounts.root(), spec.rootfs.upper_dir);
   if (!spec.ca_bundle.empty()) certificates.add(spec.ca_bundle);
-  const UniqueFd request = describe(spec, mounts, cgroup);
+  const UniqueFd request = describe(spec, options_, mounts, cgroup);
   WatchResult result;
   {
     const UniqueFd null = open_path("/dev/null", O_RDONLY);

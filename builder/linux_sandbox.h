@@ -27,6 +27,8 @@ class LinuxSandbox final : public Sandbox {
     OverlayMountOptions overlay;  ///< what an older kernel would need, for tests
     StopTimes stop_times;
     bool always_unified_group = false;  ///< a version 2 control group for every command, for tests
+    bool shared_processes = false;      ///< commands see the processes around them (RLS-14)
+    bool no_groups = false;             ///< supplementary groups cannot be set here (RLS-11)
   };
   /// Does nothing yet: a build whose steps are all cached pays nothing for the sandbox.
   explicit LinuxSandbox(const Options& options) : options_(options) {}

@@ -19,9 +19,10 @@ namespace imgbuild::builder {
 
 class Secret;
 
-/// What the sandbox mounts as the root of a RUN: an overlay of these directories. Descriptors are O_PATH or
-/// O_RDONLY directories and belong to the snapshot, not to the spec.
+/// What the sandbox mounts as the root of a RUN: an overlay of these directories, or `root_dir`. Descriptors
+/// are O_PATH or O_RDONLY directories and belong to the snapshot, not to the spec.
 struct RootfsSpec {
+  int root_dir = -1;            ///< a directory that is the whole root; there is no overlay then
   std::vector<int> lower_dirs;  ///< top first, at least one (an empty directory for scratch)
   int upper_dir = -1;           ///< fresh and empty (SBX-36)
   int work_dir = -1;
@@ -40,6 +41,7 @@ struct SandboxMount {
   std::string target;           ///< absolute, clean (SBX-58 is checked by the sandbox)
   int source_fd = -1;           ///< bind: O_PATH descriptor of a directory or regular file
   std::vector<int> lower_dirs;  ///< overlay: layer directories, top first, at least one
+  bool private_copy = false;    ///< overlay: `lower_dirs` is one directory nobody else uses
   std::string
       source_path;      ///< overlay: resolved inside the merged view as in a chroot (MNT-26); "" is its root
   std::string content;  ///< file
@@ -107,6 +109,9 @@ class StuckProcess : public Error {
 class Sandbox {
  public:
   virtual ~Sandbox() = default;
+  /// Whether it attaches mounts. Where not, what is to be mounted is moved into the root for the time of the
+  /// command, so one directory cannot serve two commands at once.
+  virtual bool can_mount() const noexcept { return true; }
   /// Returns when the command and everything it started are gone and the stubs of mounts are cleaned from the
   /// upper directory (SBX-54). Throws Error when the sandbox itself cannot be made (with stage and reason),
   /// Cancelled when `stop` was requested: then everything inside has ended. Throws StuckProcess when

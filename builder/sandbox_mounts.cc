@@ -109,7 +109,9 @@ std::string hosts_file(const SandboxSpec& spec) {
 SandboxMounts::SandboxMounts(const SandboxSpec& spec, const Options& options)
     : spec_(spec),
       options_(options),
-      root_(mount_overlay(root_dirs(spec.rootfs, options.stub_layer), options.flavour, options.overlay)),
+      root_(spec.rootfs.root_dir >= 0 ? clone_mount(spec.rootfs.root_dir, "")
+                                      : mount_overlay(root_dirs(spec.rootfs, options.stub_layer),
+                                                      options.flavour, options.overlay)),
       context_(make_context()),
       stubs_(root_.get(), spec.rootfs.upper_dir) {}
 
@@ -144,7 +146,8 @@ void SandboxMounts::add_system_file(LaunchRequestBuilder& request, const std::st
 
 UniqueFd SandboxMounts::open_merged(const SandboxMount& mount) {
   OverlayDirs dirs{.lower = mount.lower_dirs};
-  if (mount.read_only && dirs.lower.size() == 1) return clone_mount(dirs.lower.front(), "");
+  if (mount.private_copy || (mount.read_only && dirs.lower.size() == 1))
+    return clone_mount(dirs.lower.front(), "");
   scratch_.push_back(TempDir::create(options_.scratch_dir, ".bind-"));
   const int scratch = scratch_.back().fd();
   UniqueFd upper, work;

@@ -84,6 +84,10 @@ struct LaunchRequest {
   std::uint32_t root_attributes = 0;  ///< MOUNT_ATTR_* of the overlay and every writable mount (SBX-60)
   std::uint32_t tty_gid = 0;          ///< kNone: group 5 is not mapped here
   std::uint32_t cgroup_dir = kNone;   ///< index of a descriptor: the version 2 group to be born in
+  std::uint32_t shared_processes =
+      0;                          ///< no process namespace: a keeper ends what the command started (SBX-87)
+  std::uint32_t chroot_only = 0;  ///< no namespaces and no mounts at all: fd_root is a directory (RLS-19)
+  std::uint32_t no_groups = 0;    ///< supplementary groups cannot be set here (RLS-11)
   std::uint32_t reserved = 0;
   std::uint64_t shm_size = 0;
   std::uint64_t capabilities = 0;  ///< bounding, and permitted and effective for root (SBX-72)
@@ -105,6 +109,7 @@ enum class Stage : std::uint32_t {
   mount_target,
   mount,
   pivot_root,
+  change_root,
   detach_old_root,
   read_only_paths,
   mask_paths,

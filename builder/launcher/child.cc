@@ -144,7 +144,10 @@ void run_child(const Launch& launch, const Alive& launcher) {
   connect_output(launch);
   join_cgroups(launch);  // first: what follows counts already
   join_network(launch);
-  enter_root(launch);
+  if (launch.request->chroot_only != 0)
+    enter_chroot(launch);
+  else
+    enter_root(launch);
   set_up_session(launch);
   const char* working_dir = launch.string(launch.request->working_dir);
   int directory = open_working_dir(working_dir);

@@ -81,7 +81,8 @@ void join_cgroups(const Launch& launch) {
 
 void set_up_session(const Launch& launch) {
   const char* hostname = launch.string(launch.request->hostname);
-  if (::sethostname(hostname, std::strlen(hostname)) != 0) give_up(launch, Stage::hostname, hostname);
+  if (launch.request->chroot_only == 0 && ::sethostname(hostname, std::strlen(hostname)) != 0)
+    give_up(launch, Stage::hostname, hostname);
   if (launch.request->new_network != 0) bring_loopback_up(launch);
   // Without a keyring of its own the command could read the keys of whoever started the builder. Not every
   // kernel has keys (SBX-78).
@@ -122,8 +123,8 @@ void become_user(const Launch& launch) {
   ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   ::prctl(PR_SET_KEEPCAPS, 1);
   // The raw calls: the library's own would signal threads that do not exist.
-  if (::syscall(SYS_setgroups, static_cast<std::size_t>(request.groups.count),
-                launch.array<gid_t>(request.groups)) != 0)
+  if (request.no_groups == 0 && ::syscall(SYS_setgroups, static_cast<std::size_t>(request.groups.count),
+                                          launch.array<gid_t>(request.groups)) != 0)
     give_up(launch, Stage::identity, "supplementary groups");
   if (::syscall(SYS_setresgid, request.gid, request.gid, request.gid) != 0)
     give_up(launch, Stage::identity, "group");

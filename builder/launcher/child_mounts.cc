@@ -101,8 +101,11 @@ int open_system_dir(const Launch& launch, int root, const char* name, Stage stag
   return fd;
 }
 
+/// A new /proc shows the process namespace of who mounts it. A command that has none of its own sees the one
+/// that is there.
 int attach_proc(const Launch& launch, int root) {
-  const int proc = new_mount("proc", nullptr, 0, kSafe);
+  const int proc = launch.request->shared_processes != 0 ? clone_of(AT_FDCWD, "/proc", true)
+                                                         : new_mount("proc", nullptr, 0, kSafe);
   if (proc < 0 || attach(proc, open_system_dir(launch, root, "proc", Stage::proc)) != 0)
     give_up(launch, Stage::proc, "/proc");
   return proc;
@@ -287,6 +290,11 @@ void change_root(const Launch& launch, int root) {
 }
 
 }  // namespace
+
+void enter_chroot(const Launch& launch) {
+  if (::fchdir(launch.fds[fd_root]) != 0 || ::chroot(".") != 0 || ::chdir("/") != 0)
+    give_up(launch, Stage::change_root, "/");
+}
 
 void enter_root(const Launch& launch) {
   // First of all, or what follows could spread to the host.

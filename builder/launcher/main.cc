@@ -29,6 +29,7 @@ struct Child {
   int pidfd = -1;
   pid_t pid = -1;
   int reply = -1;
+  bool is_keeper = false;
 };
 
 Child g_children[kMaxChildren];
@@ -90,21 +91,36 @@ long clone3_child(clone_args args, int cgroup) {
   return ::syscall(SYS_clone3, &args, sizeof args);
 }
 
-pid_t clone_child(const Launch& launch, int& pidfd) {
+std::uint64_t namespaces(const LaunchRequest& request) {
+  if (request.chroot_only != 0) return 0;
+  std::uint64_t flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
+  // The namespace begins at the group it is made in, so who joins a group first makes it afterwards (SBX-20).
+  if (request.cgroups.count == 0) flags |= CLONE_NEWCGROUP;
+  if (request.shared_processes == 0) flags |= CLONE_NEWPID;
+  if (request.new_network != 0) flags |= CLONE_NEWNET;
+  return flags;
+}
+
+pid_t clone_with(const Launch& launch, std::uint64_t flags, int& pidfd) {
   const LaunchRequest& request = *launch.request;
   clone_args args{};
-  args.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
-  // The namespace begins at the group it is made in, so who joins a group first makes it afterwards (SBX-20).
-  if (request.cgroups.count == 0) args.flags |= CLONE_NEWCGROUP;
-  if (request.new_network != 0) args.flags |= CLONE_NEWNET;
+  args.flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
   args.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
   args.exit_signal = SIGCHLD;
   const long pid = clone3_child(args, request.cgroup_dir == kNone ? -1 : launch.fds[request.cgroup_dir]);
   if (pid >= 0 || (errno != ENOSYS && errno != EPERM)) return static_cast<pid_t>(pid);
   // Filters of outer sandboxes answer clone3 with ENOSYS on purpose, some with EPERM (SBX-22). Where it is
   // the clone that is not permitted this says so again.
-  const unsigned long flags = (args.flags & 0xffffffffu) | SIGCHLD;
-  return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, &pidfd, nullptr, 0));
+  const unsigned long old_flags = (args.flags & 0xffffffffu) | SIGCHLD;
+  return static_cast<pid_t>(::syscall(SYS_clone, old_flags, nullptr, &pidfd, nullptr, 0));
+}
+
+}  // namespace
+
+namespace imgbuild::launch {
+
+pid_t clone_child(const Launch& launch, int& pidfd) {
+  return clone_with(launch, namespaces(*launch.request), pidfd);
 }
 
 void send_started(int reply, int error_number, int pidfd) {
@@ -127,27 +143,37 @@ void send_started(int reply, int error_number, int pidfd) {
   ::sendmsg(reply, &header, MSG_NOSIGNAL);
 }
 
+}  // namespace imgbuild::launch
+
+namespace {
+
 /// Starts one child, keeps its reply socket, closes everything else that came with the request.
 void launch_one(Launch& launch) {
   const int reply = launch.fds[fd_reply];
   int pidfd = -1;
   pid_t pid = -1;
   int error_number = 0;
+  bool is_keeper = false;
   if (!map_request(launch))
     error_number = EPROTO;
   else if (g_child_count == kMaxChildren)
     error_number = EAGAIN;
-  else {
+  else if (launch.request->shared_processes != 0) {
+    is_keeper = true;
+    pid = clone_with(launch, 0, pidfd);
+    if (pid == 0) keep(launch, g_alive);
+    if (pid < 0) error_number = errno;
+  } else {
     pid = clone_child(launch, pidfd);
     if (pid == 0) run_child(launch, g_alive);
     if (pid < 0) error_number = errno;
   }
-  send_started(reply, error_number,
-               pid > 0 ? pidfd : -1);  // a clone that fails may have written a number as well
+  // A keeper tells itself. A clone that fails may have written a number as well.
+  if (!is_keeper || pid < 0) send_started(reply, error_number, pid > 0 ? pidfd : -1);
   if (launch.bytes != nullptr) ::munmap(const_cast<char*>(launch.bytes), launch.size);
   for (int i = 0; i < launch.fd_count; ++i)
     if (i != fd_reply || pid < 0) ::close(launch.fds[i]);
-  if (pid > 0) g_children[g_child_count++] = {pidfd, pid, reply};
+  if (pid > 0) g_children[g_child_count++] = {pidfd, pid, reply, is_keeper};
 }
 
 /// Collects a child that ended: when wait4 returns, everything in its pid namespace is gone too (SBX-80).
@@ -167,10 +193,16 @@ void collect(int index) {
   };
   ended.cpu_nanoseconds = nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
   ended.peak_memory_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024u;
-  ::send(child.reply, &ended, sizeof ended, MSG_NOSIGNAL);
-  ::close(child.reply);
-  ::close(child.pidfd);
+  const Child gone = child;
   child = g_children[--g_child_count];
+  if (gone.is_keeper) {
+    static pid_t known[kMaxChildren];
+    for (int i = 0; i < g_child_count; ++i) known[i] = g_children[i].pid;
+    kill_strays(known, g_child_count);
+  }
+  ::send(gone.reply, &ended, sizeof ended, MSG_NOSIGNAL);
+  ::close(gone.reply);
+  ::close(gone.pidfd);
 }
 
 }  // namespace
@@ -178,6 +210,7 @@ void collect(int index) {
 int main() {
   if (!has_control_socket()) return kExitNotLauncher;
   ::prctl(PR_SET_DUMPABLE, 0);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // for what a killed keeper leaves behind
   ::prctl(PR_SET_NAME, "imgbuild-run");
   if (::chdir("/") != 0) return kExitNotLauncher;
   ::umask(0);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 
 #include "builder/sandbox_protocol.h"
@@ -33,6 +35,16 @@ struct Alive {
 /// LaunchFd::fd_report.
 [[noreturn]] void run_child(const Launch& launch, const Alive& launcher);
 
+/// main.cc: starts the child of a launch in its namespaces; like fork() otherwise.
+pid_t clone_child(const Launch& launch, int& pidfd);
+/// main.cc: tells the builder that the command was started, or why not.
+void send_started(int reply, int error_number, int pidfd);
+/// keeper.cc: runs the command and stays until it and everything it started are gone, then ends as it did.
+[[noreturn]] void keep(const Launch& launch, const Alive& launcher);
+/// keeper.cc: kills children of the launcher that are none of its own: those a keeper lost when it was
+/// killed.
+void kill_strays(const pid_t* known, int count);
+
 /// Reports the failure of `stage` with the current errno and leaves.
 [[noreturn]] void give_up(const Launch& launch, Stage stage, const char* path);
 
@@ -46,6 +58,8 @@ int open_no_magic(const char* path, int flags);
 
 /// child_mounts.cc: makes the new root, with everything attached, the root of this mount namespace.
 void enter_root(const Launch& launch);
+/// The same without mounts and namespaces: the root becomes that of this process only.
+void enter_chroot(const Launch& launch);
 /// child_identity.cc: control groups, host name, session, limits, filter, capabilities and ids.
 void join_cgroups(const Launch& launch);
 void set_up_session(const Launch& launch);

@@ -112,6 +112,7 @@ void RunMounts::open_bind(const PlannedMount& mount) {
     layers_.push_back(context_.host.run().snapshots->open_layers(snapshot->layers));
     out.kind = SandboxMount::Kind::overlay;
     out.lower_dirs = layers_.back()->fds();
+    out.private_copy = layers_.back()->is_private_copy();
     out.source_path = mount.options.source;
     mounts_.push_back(std::move(out));
     return;
@@ -141,6 +142,9 @@ void RunMounts::open_cache(const PlannedMount& mount, const UserIds& user, std::
                             .gid = options.gid.value_or(of_user ? user.gid : 0),
                             .seed_key = {},
                             .seed = {}};
+  // A sandbox without mounts takes the directory away from everybody else while it is used.
+  const Sandbox* const sandbox = context_.host.run().sandbox;
+  if (sandbox != nullptr && !sandbox->can_mount()) request.sharing = MountOptions::Sharing::locked;
   std::shared_ptr<SourceTree> seed;
   if (!std::holds_alternative<FromScratch>(mount.from)) {
     seed = context_.origins.tree(mount.from);
