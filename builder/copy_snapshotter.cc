@@ -195,7 +195,7 @@ CopySnapshotter::CopySnapshotter(int store_root, oci::BlobStore& blobs, LayerInd
       indexes_(indexes),
       work_(store_root),
       contents_(store_root, blobs, indexes, work_,
-                {.epoch = options.epoch, .syncer = options.syncer, .content_only = true}) {}
+                {.epoch = options.epoch, .uses = options.uses, .syncer = options.syncer, .content_only = true}) {}
 
 void CopySnapshotter::keep(TreeCopy copy) {
   std::optional<TreeCopy> oldest;  // removed after the lock is free

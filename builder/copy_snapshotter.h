@@ -29,6 +29,7 @@ class CopySnapshotter final : public Snapshotter {
   struct Options {
     std::uint64_t epoch = 1;   ///< LayerDirStore::Options
     Syncer* syncer = nullptr;  ///< the same
+    UseLog* uses = nullptr;    ///< the same
     bool make_devices = true;  ///< false: empty files stand for them (FS-25)
     bool keep_owner = true;
     bool note_owners = false;  ///< only one id exists here (tier T2)

@@ -78,6 +78,7 @@ struct Explained {
 /// For `--debug`: why something was decided.
 struct Noted {
   std::string text;
+  bool for_everybody = false;  ///< shown without --debug too
 };
 
 using Event =

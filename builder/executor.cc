@@ -42,6 +42,7 @@ class Execution final : public Origins {
         stages_(inputs.plan.stages.size()) {}
 
   ExecuteResult run() {
+    if (host_.run_is_doubtful) refuse_hopeless_runs();
     run_tasks(make_tasks(), job_count(), stop_);
     ExecuteResult result;
     StageState& target = stages_.at(inputs_.plan.target);
@@ -93,6 +94,26 @@ class Execution final : public Origins {
   std::size_t job_count() const {
     // RUN steps wait more than they compute, so a build may have more of them than processors.
     return inputs_.request.jobs != 0 ? inputs_.request.jobs : std::max<std::size_t>(8, 2 * host_.pool.size());
+  }
+
+  /// SBX-5. A RUN that was never run cannot come from the cache; nobody has to wait for the steps before it
+  /// to learn that it is impossible.
+  void refuse_hopeless_runs() {
+    for (const PlannedStage& stage : inputs_.plan.stages) {
+      for (const PlanStep& step : stage.steps) {
+        if (!std::holds_alternative<RunOp>(step.op)) continue;
+        const bool may_hit = inputs_.request.use_cache && !stage.no_cache &&
+                             !host_.cache.find_by_slot(cat(stage.display_name, " ", step.history)).empty();
+        if (may_hit) continue;
+        try {
+          require_run(host_.run());
+        } catch (Error& error) {
+          error.locate(step.where);
+          throw;
+        }
+        return;
+      }
+    }
   }
 
   // ---- tasks

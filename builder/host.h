@@ -21,6 +21,7 @@ class Syncer;
 namespace imgbuild::builder {
 
 class CacheMounts;
+class EventSink;
 class RemoteFetcher;
 
 /// With what to build: the seams where the outside begins. Everything is borrowed and outlives the build.
@@ -34,10 +35,12 @@ struct Host {
   CacheMounts& cache_mounts;
   RemoteFetcher& remote;
   ThreadPool& pool;
-  std::function<const RunSupport&()> run;  ///< what RUN needs, opened by the first call; thread-safe
   Syncer* syncer = nullptr;                ///< puts results on the disk for certain; none: --durability=fast
-  int store_root = -1;                     ///< the store's directory, for work areas
-  std::string resolv_conf;                 ///< content for /etc/resolv.conf in the sandbox
+  std::function<const RunSupport&()> run;  ///< what RUN needs, opened by the first call; thread-safe
+  bool run_is_doubtful = false;  ///< RUN may well be refused, which had better be found out before any step
+  std::function<void(EventSink&)> announce_run;  ///< says once what RUN runs in (SBX-4); may be unset
+  int store_root = -1;                           ///< the store's directory, for work areas
+  std::string resolv_conf;                       ///< content for /etc/resolv.conf in the sandbox
   std::function<Timestamp()> clock;
 };
 

@@ -1,6 +1,7 @@
 #include "builder/probe.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 #include "base/mount.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
+#include "builder/capabilities.h"
 #include "builder/overlay_mount.h"
 #include "builder/overlay_options.h"
 
@@ -22,7 +24,7 @@ namespace imgbuild::builder {
 
 namespace {
 
-enum class Step : int { done, namespaces, private_mounts, proc, lost };
+enum class Step : int { done, user_namespace, namespaces, private_mounts, proc, lost };
 
 struct Report {
   Step step = Step::lost;
@@ -30,11 +32,14 @@ struct Report {
 };
 
 /// In the child: only calls to the kernel.
-Report try_namespaces() {
-  if (::unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWCGROUP) != 0)
+Report try_namespaces(const NamespaceProbe& probe) {
+  const int processes = probe.shared_processes ? 0 : CLONE_NEWPID;
+  if (probe.new_user && ::unshare(CLONE_NEWUSER) != 0) return {Step::user_namespace, errno};
+  if (::unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP | processes) != 0)
     return {Step::namespaces, errno};
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return {Step::private_mounts, errno};
-  const pid_t inner = ::fork();
+  if (probe.shared_processes) return {Step::done, 0};
+  const pid_t inner = ::_Fork();
   if (inner == 0) {  // a new /proc shows the namespace of who mounts it
     const int context = ::fsopen("proc", FSOPEN_CLOEXEC);
     const bool mounted = context >= 0 && ::fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0 &&
@@ -51,6 +56,8 @@ std::string_view step_text(Step step) {
   switch (step) {
     case Step::done:
       return "";
+    case Step::user_namespace:
+      return "create a user namespace";
     case Step::namespaces:
       return "create namespaces";
     case Step::private_mounts:
@@ -89,27 +96,82 @@ ProbeFailure try_overlay(int dir, oci::OverlayFlavour flavour) {
 
 }  // namespace
 
-std::string TierReport::name() const {
-  switch (tier) {
-    case Tier::root:
-      return "T0";
-    case Tier::user_namespace:
-      return "T1";
-    case Tier::none:
-      break;
-  }
-  return "none";
+std::string_view tier_name(Tier tier) noexcept {
+  constexpr std::string_view kNames[] = {"T0", "T1", "T2", "T3", "T4"};
+  return kNames[static_cast<std::size_t>(tier)];
 }
 
-ProbeFailure probe_namespaces() {
+std::string Blocker::text() const {
+  const auto failed = [this](std::string_view what) {
+    return error_number == 0 ? std::string(what) : cat(what, ": ", to_lower(std::strerror(error_number)));
+  };
+  switch (cause) {
+    case Cause::not_root:
+      return "not started as root";
+    case Cause::no_admin_right:
+      return "root without the right to mount (CAP_SYS_ADMIN), as in a container";
+    case Cause::not_first_namespace:
+      return "root of a user namespace only";
+    case Cause::user_namespace:
+      return failed("user namespaces cannot be created");
+    case Cause::no_subordinate_ids:
+      return cat("no subordinate ids in ", detail);
+    case Cause::no_map_helper:
+      return "newuidmap and newgidmap are missing";
+    case Cause::no_new_privs:
+      return "the process may not gain privileges (no_new_privs), so newuidmap cannot work";
+    case Cause::map_failed:
+      return failed(cat(detail, " failed"));
+    case Cause::namespaces:
+      return failed("namespaces cannot be created");
+    case Cause::private_mounts:
+      return failed("mounts cannot be changed in a namespace");
+    case Cause::proc:
+      return failed("a new /proc cannot be mounted");
+    case Cause::processes:
+      return failed("processes cannot be started");
+    case Cause::chroot_right:
+      return cat("root without ", detail);
+    case Cause::devices:
+      return failed(cat("devices cannot be ", detail, " in the store"));
+    case Cause::not_wanted:
+      return cat("excluded by ", detail);
+  }
+  return {};
+}
+
+std::optional<Blocker> probe_chroot(int store_dir) {
+  const auto blocked = [](Blocker::Cause cause, std::string detail, int error_number = 0) {
+    return Blocker{Tier::chroot, cause, error_number, std::move(detail)};
+  };
+  if (::geteuid() != 0) return blocked(Blocker::Cause::not_root, "");
+  constexpr struct {
+    unsigned number;
+    const char* name;
+  } kNeeded[] = {
+      {CAP_SYS_CHROOT, "CAP_SYS_CHROOT"}, {CAP_CHOWN, "CAP_CHOWN"},   {CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE"},
+      {CAP_FOWNER, "CAP_FOWNER"},         {CAP_SETUID, "CAP_SETUID"}, {CAP_SETGID, "CAP_SETGID"},
+      {CAP_SETPCAP, "CAP_SETPCAP"},       {CAP_MKNOD, "CAP_MKNOD"}};
+  const std::uint64_t held = own_capabilities();
+  for (const auto& needed : kNeeded)
+    if (!has_capability(held, needed.number)) return blocked(Blocker::Cause::chroot_right, needed.name);
+  const TempDir dir = TempDir::create(store_dir, ".probe-");
+  if (::mknodat(dir.fd(), "null", S_IFCHR | 0600, makedev(1, 3)) != 0)
+    return blocked(Blocker::Cause::devices, "made", errno);
+  const UniqueFd null(::openat(dir.fd(), "null", O_RDWR | O_CLOEXEC));
+  if (!null) return blocked(Blocker::Cause::devices, "opened", errno);
+  return std::nullopt;
+}
+
+ProbeFailure probe_namespaces(const NamespaceProbe& probe) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return {"create a pipe", errno};
   const UniqueFd read_end(ends[0]);
   UniqueFd write_end(ends[1]);
-  const pid_t child = ::fork();
+  const pid_t child = ::_Fork();
   if (child < 0) return {"start a process", errno};
   if (child == 0) {
-    const Report report = try_namespaces();
+    const Report report = try_namespaces(probe);
     static_cast<void>(::write(write_end.get(), &report, sizeof report) == 0);
     ::_exit(0);
   }
@@ -119,7 +181,11 @@ ProbeFailure probe_namespaces() {
     report = {Step::lost, EIO};
   while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
   }
-  return {std::string(step_text(report.step)), report.error_number};
+  using Cause = Blocker::Cause;
+  constexpr Cause kCauses[] = {Cause::namespaces,     Cause::user_namespace, Cause::namespaces,
+                               Cause::private_mounts, Cause::proc,           Cause::processes};
+  return {std::string(step_text(report.step)), report.error_number,
+          kCauses[static_cast<std::size_t>(report.step)]};
 }
 
 ProbeFailure probe_overlay(int store_dir, oci::OverlayFlavour flavour) {
@@ -131,30 +197,6 @@ ProbeFailure probe_overlay(int store_dir, oci::OverlayFlavour flavour) {
     for (const auto& note : error.notes()) what += cat(" (", note, ")");
     return {std::move(what), error.error_number()};
   }
-}
-
-std::vector<std::string> advice_for(const ProbeFailure& failure, bool is_root) {
-  std::vector<std::string> out;
-  if (failure.what == step_text(Step::proc)) {
-    out.push_back(
-        "/proc is partly hidden here, as in a container: docker run --security-opt systempaths=unconfined");
-  } else if (failure.what == step_text(Step::namespaces) || failure.what == step_text(Step::private_mounts)) {
-    if (is_root) {
-      out.push_back(
-          "in a container: docker run --privileged, or --security-opt seccomp=unconfined --security-opt "
-          "apparmor=unconfined");
-    } else {
-      out.push_back(
-          "on Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile that "
-          "allows userns");
-      out.push_back("sysctl user.max_user_namespaces must not be 0");
-    }
-  } else {
-    out.push_back(
-        "put the store on ext4, xfs, btrfs or tmpfs with --root: overlays do not work on overlays or network "
-        "file systems");
-  }
-  return out;
 }
 
 }  // namespace imgbuild::builder

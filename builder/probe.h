@@ -1,26 +1,63 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "oci/node_metadata.h"
 
 namespace imgbuild::builder {
 
-/// How RUN can be isolated here (SBX-4). The tiers between and below are refused, with the reason.
+/// How RUN can be isolated here, best first (SBX-4).
 enum class Tier : std::uint8_t {
   root,            ///< T0: root with all rights
   user_namespace,  ///< T1: root of a user namespace with many ids
-  none,            ///< no RUN; builds without RUN work
+  single_id,       ///< T2: root of a user namespace with one id
+  chroot,  ///< T3: root that may not mount, as in a container: no boundary, only another root directory
+  none,    ///< T4: no RUN; builds without RUN work
+};
+/// "T0" to "T4".
+std::string_view tier_name(Tier tier) noexcept;
+
+/// Why a tier cannot be had.
+struct Blocker {
+  enum class Cause : std::uint8_t {
+    not_root,             ///< T0, T3: started by an ordinary user
+    no_admin_right,       ///< no CAP_SYS_ADMIN
+    not_first_namespace,  ///< root of a user namespace only
+    user_namespace,       ///< the kernel refuses a user namespace
+    no_subordinate_ids,   ///< `detail`: the file
+    no_map_helper,        ///< newuidmap or newgidmap is missing
+    no_new_privs,         ///< so they would not work
+    map_failed,           ///< `detail`: the helper or file that failed
+    namespaces,           ///< the other namespaces
+    private_mounts,
+    proc,          ///< a new /proc may not be mounted: the old one is partly hidden
+    processes,     ///< not even a process
+    chroot_right,  ///< `detail`: the capability
+    devices,       ///< device nodes cannot be made, or not opened, in the store
+    not_wanted,    ///< `detail`: the option
+  };
+  Tier tier = Tier::root;
+  Cause cause = Cause::not_root;
+  int error_number = 0;  ///< 0: no system call failed
+  std::string detail;
+  /// One clause, such as "user namespaces cannot be created: operation not permitted".
+  std::string text() const;
 };
 
 struct TierReport {
   Tier tier = Tier::none;
   oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
-  std::string name() const;
-  std::string refusal;              ///< why no better tier: one sentence; empty for T0
-  std::vector<std::string> advice;  ///< what to do about it (RLS-20)
+  std::vector<Blocker> blockers;  ///< of the better tiers, in order; a tier may have several
+};
+
+enum class Isolation : std::uint8_t {
+  automatic,
+  full,    ///< T0 to T2 or nothing
+  chroot,  ///< T3 or nothing
 };
 
 /// Whether this process could start a sandbox: namespaces, private mounts and a fresh /proc, tried in a child
@@ -29,15 +66,20 @@ struct TierReport {
 struct ProbeFailure {
   std::string what;
   int error_number = 0;
+  Blocker::Cause cause = Blocker::Cause::namespaces;
   bool failed() const noexcept { return !what.empty(); }
 };
-ProbeFailure probe_namespaces();
+struct NamespaceProbe {
+  bool new_user = false;          ///< begin with a user namespace
+  bool shared_processes = false;  ///< without a namespace for processes, and so without a new /proc
+};
+ProbeFailure probe_namespaces(const NamespaceProbe& probe = {});
+
+/// Whether this process could change the root of commands in `store_dir` and give them devices (RLS-19).
+std::optional<Blocker> probe_chroot(int store_dir);
 
 /// Whether the file system of `store_dir` can carry overlays with their marks (OVL-30, OVL-50, OVL-51).
 /// Nothing is attached anywhere; a directory is made in `store_dir` and removed.
 ProbeFailure probe_overlay(int store_dir, oci::OverlayFlavour flavour);
-
-/// What to do about a failed probe.
-std::vector<std::string> advice_for(const ProbeFailure& failure, bool is_root);
 
 }  // namespace imgbuild::builder

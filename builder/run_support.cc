@@ -1,17 +1,24 @@
 #include "builder/run_support.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
+#include "builder/chroot_sandbox.h"
+#include "builder/copy_snapshotter.h"
 #include "builder/linux_sandbox.h"
+#include "builder/machine_facts.h"
 #include "builder/overlay_snapshotter.h"
 #include "builder/run_environment.h"
+#include "builder/tier_advice.h"
 #include "builder/work_area.h"
 
 namespace imgbuild::builder {
@@ -53,13 +60,28 @@ void remember(int store_root, const std::string& facts) {
 }  // namespace
 
 struct LazyRunSupport::Opened {
-  OverlaySnapshotter snapshots;
-  LinuxSandbox sandbox;
-  Opened(const Options& options, oci::BlobStore& blobs, LayerIndexes& indexes)
-      : snapshots(options.store_root, blobs, indexes, options.tier.flavour, options.epoch, options.syncer,
-                  options.uses),
-        sandbox({.scratch_dir = snapshots.scratch_dir(), .flavour = options.tier.flavour}) {}
+  std::unique_ptr<OverlaySnapshotter> overlay;
+  std::unique_ptr<CopySnapshotter> copy;
+  std::unique_ptr<Sandbox> sandbox;
 };
+
+std::string run_support_line(const RunSupport& support) {
+  std::string out = cat("RUN: tier ", tier_name(support.tier), " (", tier_meaning(support.tier), "), ",
+                        support.snapshotter, " snapshots");
+  if (!support.blockers.empty()) {
+    const Blocker& first = support.blockers.front();
+    out += cat("; no ", tier_name(first.tier), ": ", first.text());
+  }
+  if (!support.snapshotter_reason.empty()) out += cat("; no overlay: ", support.snapshotter_reason);
+  return out;
+}
+
+void require_run(const RunSupport& support) {
+  if (support.sandbox != nullptr) return;
+  UnsupportedError error(cat("RUN is not possible here: ", support.refusal));
+  for (const auto& advice : support.advice) error.add_note(advice);
+  throw error;
+}
 
 LazyRunSupport::LazyRunSupport(Options options, oci::BlobStore& blobs, LayerIndexes& indexes)
     : options_(std::move(options)), blobs_(blobs), indexes_(indexes) {}
@@ -71,25 +93,142 @@ const RunSupport& LazyRunSupport::get() {
   return support_;
 }
 
-RunSupport LazyRunSupport::open() {
-  const TierReport& tier = options_.tier;
-  if (tier.tier == Tier::none) return {.refusal = tier.refusal, .advice = tier.advice};
-  const int root = options_.store_root;
-  const std::string facts = probe_facts(
-      root, options_.environment.empty() ? run_environment() : options_.environment, tier.flavour);
-  if (!is_remembered(root, facts)) {
-    if (const auto failure = probe_namespaces(); failure.failed()) {
-      return {.refusal = cat("cannot isolate commands here: ", failure.what, ": ",
-                             to_lower(std::strerror(failure.error_number))),
-              .advice = advice_for(failure, options_.is_root)};
+/// Goes down from the tier the process has moved into until one really works.
+void LazyRunSupport::probe_tier(RunSupport& support) const {
+  if (support.tier < Tier::chroot) {
+    const auto failure = probe_namespaces({.shared_processes = options_.shared_processes});
+    if (!failure.failed()) return;
+    support.blockers.push_back({support.tier, failure.cause, failure.error_number, {}});
+    if (options_.isolation == Isolation::full) {
+      support.blockers.push_back({Tier::chroot, Blocker::Cause::not_wanted, 0, "--isolation=full"});
+      support.tier = Tier::none;
+      return;
     }
-    if (const auto failure = probe_overlay(root, tier.flavour); failure.failed())
-      return {.refusal = failure.what, .advice = advice_for(failure, options_.is_root)};
-    remember(root, facts);
+    support.tier = Tier::chroot;
+  }
+  const bool named = !support.blockers.empty() && support.blockers.back().tier == Tier::chroot;
+  if (support.tier == Tier::none && (named || options_.real_uid == 0)) return;
+  const auto blocker = options_.real_uid != 0
+                           ? std::optional(Blocker{Tier::chroot, Blocker::Cause::not_root, 0, {}})
+                           : probe_chroot(options_.store_root);
+  if (!blocker) return;
+  support.blockers.push_back(*blocker);
+  support.tier = Tier::none;
+}
+
+bool LazyRunSupport::has_overlay(RunSupport& support) const {
+  if (options_.snapshotter == SnapshotterKind::copy) {
+    support.snapshotter_reason = "excluded by --snapshotter=copy";
+    return false;
+  }
+  const auto failure = probe_overlay(options_.store_root, options_.tier.flavour);
+  if (!failure.failed()) return true;
+  support.snapshotter_reason = failure.error_number == 0
+                                   ? failure.what
+                                   : cat(failure.what, ": ", to_lower(std::strerror(failure.error_number)));
+  return false;
+}
+
+void LazyRunSupport::open_namespaced(RunSupport& support, bool overlay) {
+  const auto flavour = options_.tier.flavour;
+  const bool single_id = support.tier == Tier::single_id;
+  int scratch = -1;
+  if (overlay) {
+    opened_->overlay = std::make_unique<OverlaySnapshotter>(options_.store_root, blobs_, indexes_, flavour,
+                                                            options_.epoch, options_.syncer, options_.uses,
+                                                            single_id);
+    support.snapshots = opened_->overlay.get();
+    scratch = opened_->overlay->scratch_dir();
+  } else {
+    opened_->copy = std::make_unique<CopySnapshotter>(
+        options_.store_root, blobs_, indexes_,
+        CopySnapshotter::Options{.epoch = options_.epoch,
+                                 .syncer = options_.syncer,
+                                 .uses = options_.uses,
+                                 .make_devices = flavour == oci::OverlayFlavour::trusted,
+                                 .note_owners = single_id});
+    support.snapshots = opened_->copy.get();
+    scratch = opened_->copy->scratch_dir();
+  }
+  opened_->sandbox =
+      std::make_unique<LinuxSandbox>(LinuxSandbox::Options{.scratch_dir = scratch,
+                                                           .flavour = flavour,
+                                                           .shared_processes = options_.shared_processes,
+                                                           .no_groups = single_id});
+}
+
+void LazyRunSupport::open_chroot(RunSupport& support) {
+  opened_->copy = std::make_unique<CopySnapshotter>(
+      options_.store_root, blobs_, indexes_,
+      CopySnapshotter::Options{.epoch = options_.epoch, .syncer = options_.syncer, .uses = options_.uses});
+  support.snapshots = opened_->copy.get();
+  opened_->sandbox = std::make_unique<ChrootSandbox>(ChrootSandbox::Options{
+      .scratch_dir = opened_->copy->scratch_dir(), .allow_disk_secrets = options_.allow_disk_secrets});
+}
+
+RunSupport LazyRunSupport::open() {
+  if (options_.read_only)
+    return {.refusal = "the store is read-only, so there is no place for what a command writes",
+            .advice = {"name a store that can be written with --root"}};
+  const int root = options_.store_root;
+  RunSupport support{.tier = options_.tier.tier, .blockers = options_.tier.blockers};
+  opened_ = std::make_unique<Opened>();
+  const bool usual = options_.isolation != Isolation::chroot &&
+                     options_.snapshotter != SnapshotterKind::copy && !options_.shared_processes &&
+                     support.tier < Tier::chroot;
+  const std::string facts =
+      usual ? probe_facts(root, options_.environment.empty() ? run_environment() : options_.environment,
+                          options_.tier.flavour)
+            : std::string();
+  bool overlay = usual && is_remembered(root, facts);
+  if (!overlay) {
+    probe_tier(support);
+    if (support.tier < Tier::chroot) overlay = has_overlay(support);
+    if (usual && overlay) remember(root, facts);
   }
   sweep_stale_steps(root);  // what a killed process left (STO-30)
-  opened_ = std::make_unique<Opened>(options_, blobs_, indexes_);
-  return {.snapshots = &opened_->snapshots, .sandbox = &opened_->sandbox};
+  if (options_.snapshotter == SnapshotterKind::overlay && !overlay && support.tier != Tier::none) {
+    support.refusal =
+        cat("overlay snapshots cannot be had: ",
+            support.tier == Tier::chroot ? "tier T3 has no mounts" : support.snapshotter_reason);
+    const Advice advice = overlay_advice();
+    support.advice = {one_line(advice), "or leave out --snapshotter=overlay"};
+    support.tier = Tier::none;
+  }
+  if (support.tier == Tier::none) {
+    // Files can still be read out of layers.
+    opened_->copy = std::make_unique<CopySnapshotter>(
+        root, blobs_, indexes_,
+        CopySnapshotter::Options{
+            .epoch = options_.epoch, .syncer = options_.syncer, .make_devices = false, .keep_owner = false});
+    support.snapshots = opened_->copy.get();
+    if (support.refusal.empty()) explain(support);
+    return support;
+  }
+  if (support.tier == Tier::chroot)
+    open_chroot(support);
+  else
+    open_namespaced(support, overlay);
+  support.snapshotter = overlay ? "overlay" : "copy";
+  support.sandbox = opened_->sandbox.get();
+  return support;
+}
+
+/// Names what stands in the way of each tier, and what would help.
+void LazyRunSupport::explain(RunSupport& support) const {
+  MachineFacts facts = read_machine_facts();
+  facts.uid = options_.real_uid;
+  if (const passwd* entry = ::getpwuid(facts.uid)) facts.user = entry->pw_name;
+  for (const Blocker& blocker : support.blockers) {
+    if (blocker.cause != Blocker::Cause::not_root || support.refusal.empty())
+      support.refusal += cat(support.refusal.empty() ? "" : "; ", blocker.text());
+    for (const auto& advice : advice_for(blocker, facts)) {
+      const std::string line = one_line(advice);
+      if (std::find(support.advice.begin(), support.advice.end(), line) == support.advice.end())
+        support.advice.push_back(line);
+    }
+  }
+  support.advice.push_back("imgbuild doctor shows all of this");
 }
 
 }  // namespace imgbuild::builder

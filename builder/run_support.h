@@ -16,13 +16,25 @@
 
 namespace imgbuild::builder {
 
+enum class SnapshotterKind : std::uint8_t { automatic, overlay, copy };
+
 /// What RUN needs of this machine, or why it cannot be had.
 struct RunSupport {
-  Snapshotter* snapshots = nullptr;  ///< none where RUN cannot be had
-  Sandbox* sandbox = nullptr;
-  std::string refusal;              ///< why there is no sandbox, for the error of a RUN
-  std::vector<std::string> advice;  ///< what to do about that
+  Snapshotter* snapshots = nullptr;  ///< of use for the bytes of files even without a sandbox
+  Sandbox* sandbox = nullptr;        ///< none where RUN cannot be had
+  std::string refusal;               ///< why there is no sandbox, for the error of a RUN
+  std::vector<std::string> advice;   ///< what to do about that
+  Tier tier = Tier::none;
+  std::string snapshotter;         ///< "overlay" or "copy"
+  std::string snapshotter_reason;  ///< why not overlay; empty otherwise
+  std::vector<Blocker> blockers;   ///< of the better tiers
 };
+
+/// One line for people: the tier, the snapshotter, and the first reason why it is not a better one (SBX-4).
+std::string run_support_line(const RunSupport& support);
+
+/// Throws UnsupportedError with the reason and the advice where RUN cannot be had.
+void require_run(const RunSupport& support);
 
 /// Finds out at the first get() what this machine can do, and opens it; a build whose steps are all cached or
 /// need no directories never asks and pays nothing. What worked once in this environment on this store is not
@@ -31,22 +43,36 @@ class LazyRunSupport {
  public:
   struct Options {
     int store_root = -1;
-    TierReport tier;          ///< the tier the process has moved into
-    std::string environment;  ///< run_environment() before it did; empty: it moved nowhere
-    bool is_root = false;     ///< for advice
-    std::uint64_t epoch = 1;  ///< of the store
-    Syncer* syncer = nullptr;
-    UseLog* uses = nullptr;  ///< told which extracted layers are used
+    std::uint64_t epoch = 1;     ///< LayerDirStore::Options
+    Syncer* syncer = nullptr;    ///< the same
+    UseLog* uses = nullptr;      ///< the same
+    bool read_only = false;      ///< the store
+    TierReport tier;             ///< the tier the process has moved into
+    std::string environment;     ///< run_environment() before it did; empty: it moved nowhere
+    std::uint32_t real_uid = 0;  ///< before it did
+    Isolation isolation = Isolation::automatic;
+    SnapshotterKind snapshotter = SnapshotterKind::automatic;
+    bool shared_processes = false;  ///< --no-process-sandbox
+    bool allow_disk_secrets = false;
   };
   LazyRunSupport(Options options, oci::BlobStore& blobs, LayerIndexes& indexes);
   ~LazyRunSupport();
 
   /// Never throws for what the machine cannot do; SystemError when the store cannot be used.
   const RunSupport& get();
+  /// Whether get() may well find that RUN cannot be had. Costs nothing.
+  bool is_doubtful() const noexcept {
+    return options_.tier.tier == Tier::chroot || options_.tier.tier == Tier::none;
+  }
 
  private:
   struct Opened;
   RunSupport open();
+  void probe_tier(RunSupport& support) const;
+  bool has_overlay(RunSupport& support) const;
+  void open_namespaced(RunSupport& support, bool overlay);
+  void open_chroot(RunSupport& support);
+  void explain(RunSupport& support) const;
 
   const Options options_;
   oci::BlobStore& blobs_;

@@ -6,7 +6,6 @@
 #include <pwd.h>
 #include <sched.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
+#include "builder/capabilities.h"
 
 namespace imgbuild::builder {
 
@@ -31,12 +31,7 @@ std::string read_text(const char* path) {
   return text;
 }
 
-bool has_admin_right() {
-  __user_cap_header_struct header{};
-  header.version = _LINUX_CAPABILITY_VERSION_3;
-  __user_cap_data_struct data[2]{};
-  return ::syscall(SYS_capget, &header, data) == 0 && (data[0].effective & (1u << CAP_SYS_ADMIN)) != 0;
-}
+bool has_admin_right() { return has_capability(own_capabilities(), CAP_SYS_ADMIN); }
 
 /// An identity map alone proves nothing, but the first namespace has a fixed inode (RLS-5).
 bool in_first_namespace() {
@@ -45,20 +40,16 @@ bool in_first_namespace() {
          std::strcmp(link, "user:[4026531837]") == 0;
 }
 
-TierReport refuse(std::string why, std::vector<std::string> advice) {
-  TierReport report;
-  report.refusal = std::move(why);
-  report.advice = std::move(advice);
-  return report;
+using Cause = Blocker::Cause;
+
+void block(TierReport& report, Tier tier, Cause cause, int error_number = 0, std::string detail = {}) {
+  report.blockers.push_back({tier, cause, error_number, std::move(detail)});
 }
 
 /// Whether commands can really be isolated is only found out when there is one to run (LazyRunSupport).
-TierReport entered(Tier tier, oci::OverlayFlavour flavour, std::string why_not_better) {
-  TierReport report;
+void entered(TierReport& report, Tier tier, oci::OverlayFlavour flavour) {
   report.tier = tier;
   report.flavour = flavour;
-  report.refusal = std::move(why_not_better);
-  return report;
 }
 
 /// What has to be known before the namespace changes.
@@ -68,7 +59,15 @@ struct Plan {
   IdRange uids, gids;
   const char* newuidmap = nullptr;
   const char* newgidmap = nullptr;
+  /// Written to the maps directly, by who may: root that has the ids itself.
+  std::string uid_map, gid_map;
+  bool use_helpers() const noexcept { return newuidmap != nullptr && newgidmap != nullptr; }
 };
+
+bool write_text(const std::string& path, std::string_view text) {
+  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  return file && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
 
 /// The helpers, by absolute path: never from PATH.
 const char* find_helper(const char* usual, const char* other) {
@@ -99,18 +98,24 @@ int map_ids_of_parent(const Plan& plan, int ready) {
   char go = 0;
   if (::read(ready, &go, 1) != 1) return 1;
   const pid_t parent = ::getppid();
+  if (!plan.use_helpers()) {
+    if (!write_text(cat("/proc/", parent, "/uid_map"), plan.uid_map)) return 2;
+    return write_text(cat("/proc/", parent, "/gid_map"), plan.gid_map) ? 0 : 3;
+  }
   if (run_helper(plan.newuidmap, parent, plan.uid, plan.uids) != 0) return 2;
   return run_helper(plan.newgidmap, parent, plan.gid, plan.gids) == 0 ? 0 : 3;
 }
 
-std::vector<std::string> userns_advice() { return advice_for({"create namespaces", EPERM}, false); }
+enum class Entered { no, without_maps, yes };
 
-TierReport enter(const Plan& plan) {
+/// Moves into a new user namespace. `without_maps`: it is there, but has no ids yet.
+Entered enter(const Plan& plan, TierReport& report) {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return refuse("cannot create a pipe", {});
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    return block(report, Tier::user_namespace, Cause::processes, errno), Entered::no;
   UniqueFd ready(ends[0]), go(ends[1]);
   const pid_t helper = ::fork();
-  if (helper < 0) return refuse("cannot start a process", {});
+  if (helper < 0) return block(report, Tier::user_namespace, Cause::processes, errno), Entered::no;
   if (helper == 0) {
     go.reset();
     ::_exit(map_ids_of_parent(plan, ready.get()));
@@ -123,49 +128,110 @@ TierReport enter(const Plan& plan) {
   int status = 0;
   while (::waitpid(helper, &status, 0) < 0 && errno == EINTR) {
   }
-  if (!unshared)
-    return refuse(cat("user namespaces cannot be created: ", to_lower(std::strerror(error_number))),
-                  userns_advice());
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    return refuse(
-        cat(WEXITSTATUS(status) == 3 ? plan.newgidmap : plan.newuidmap, " failed"),
-        {"it must be setuid root on a mount without nosuid, and the process without no_new_privs",
-         "in Kubernetes: allowPrivilegeEscalation: true, or pod user namespaces (hostUsers: false)"});
+  if (!unshared) {
+    block(report, Tier::user_namespace, Cause::user_namespace, error_number);
+    return Entered::no;
   }
-  if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0 || ::setgroups(0, nullptr) != 0)
-    return refuse(cat("cannot become root of the user namespace: ", to_lower(std::strerror(errno))),
-                  userns_advice());
-  ::prctl(PR_SET_DUMPABLE, 1);  // the change of ids closed our own /proc entries to us
-  return entered(Tier::user_namespace, oci::OverlayFlavour::user, "not started as root");
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return Entered::yes;
+  const bool second = WEXITSTATUS(status) == 3;
+  const std::string what = plan.use_helpers() ? (second ? plan.newgidmap : plan.newuidmap)
+                                              : (second ? "writing gid_map" : "writing uid_map");
+  block(report, Tier::user_namespace, Cause::map_failed, 0, what);
+  return Entered::without_maps;
 }
 
-TierReport enter_as_user() {
-  Plan plan;
+bool become_namespace_root(TierReport& report, Tier tier, bool with_groups) {
+  if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0 ||
+      (with_groups && ::setgroups(0, nullptr) != 0)) {
+    block(report, tier, Cause::map_failed, errno, "becoming root of the user namespace");
+    return false;
+  }
+  ::prctl(PR_SET_DUMPABLE, 1);  // the change of ids closed our own /proc entries to us
+  return true;
+}
+
+/// One id is mapped without anybody's help; the groups have to be given up first (RLS-4).
+void map_own_id(const Plan& plan, TierReport& report) {
+  if (!write_text("/proc/self/setgroups", "deny") ||
+      !write_text("/proc/self/uid_map", cat("0 ", plan.uid, " 1")) ||
+      !write_text("/proc/self/gid_map", cat("0 ", plan.gid, " 1"))) {
+    block(report, Tier::single_id, Cause::map_failed, errno, "mapping the own id");
+    return;
+  }
+  if (become_namespace_root(report, Tier::single_id, false))
+    entered(report, Tier::single_id, oci::OverlayFlavour::user);
+}
+
+/// What stands in the way of mapping many ids, if anything.
+bool find_ids(Plan& plan, TierReport& report) {
   const passwd* entry = ::getpwuid(plan.uid);
   const std::string user_name = entry != nullptr ? entry->pw_name : "";
-  const std::string shown = user_name.empty() ? cat(plan.uid) : user_name;
   const auto uids = find_id_range(read_text("/etc/subuid"), user_name, plan.uid);
   const auto gids = find_id_range(read_text("/etc/subgid"), user_name, plan.uid);
-  if (!uids || !gids) {
-    return refuse(
-        cat("user ", printable(shown), " has no subordinate ids in /etc/", uids ? "subgid" : "subuid"),
-        {cat("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ", printable(shown))});
-  }
-  plan.uids = *uids;
-  plan.gids = *gids;
+  const std::size_t before = report.blockers.size();
+  if (!uids || !gids)
+    block(report, Tier::user_namespace, Cause::no_subordinate_ids, 0, uids ? "/etc/subgid" : "/etc/subuid");
+  plan.uids = uids.value_or(IdRange{});
+  plan.gids = gids.value_or(IdRange{});
   plan.newuidmap = find_helper("/usr/bin/newuidmap", "/bin/newuidmap");
   plan.newgidmap = find_helper("/usr/bin/newgidmap", "/bin/newgidmap");
-  if (plan.newuidmap == nullptr || plan.newgidmap == nullptr)
-    return refuse("newuidmap and newgidmap are missing", {"install the package uidmap (or shadow-utils)"});
-  if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1) {
-    return refuse(
-        "the process may not gain privileges (no_new_privs), so newuidmap cannot work",
-        {"in Kubernetes: allowPrivilegeEscalation: true; Docker: without --security-opt no-new-privileges"});
+  if (!plan.use_helpers()) block(report, Tier::user_namespace, Cause::no_map_helper);
+  if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1) block(report, Tier::user_namespace, Cause::no_new_privs);
+  return report.blockers.size() == before;
+}
+
+void enter_as_user(TierReport& report) {
+  block(report, Tier::root, Cause::not_root);
+  Plan plan;
+  if (find_ids(plan, report)) {
+    switch (enter(plan, report)) {
+      case Entered::yes:
+        if (become_namespace_root(report, Tier::user_namespace, true))
+          entered(report, Tier::user_namespace, oci::OverlayFlavour::user);
+        return;
+      case Entered::without_maps:
+        return map_own_id(plan, report);
+      case Entered::no:
+        return;
+    }
   }
-  return enter(plan);
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+    return block(report, Tier::single_id, Cause::user_namespace, errno);
+  map_own_id(plan, report);
+}
+
+/// Root that may not mount can be root of a user namespace of its own, if the container's filter lets it.
+/// Tried in a child first: once inside, the lower tier cannot be had any more.
+void enter_as_limited_root(TierReport& report, bool shared_processes) {
+  block(report, Tier::root, Cause::no_admin_right);
+  if (const auto failure = probe_namespaces({.new_user = true, .shared_processes = shared_processes});
+      failure.failed())
+    return block(report, Tier::user_namespace, failure.cause, failure.error_number);
+  Plan plan;
+  for (const auto& [map, text] :
+       {std::pair("/proc/self/uid_map", &plan.uid_map), std::pair("/proc/self/gid_map", &plan.gid_map)})
+    *text = identity_map(read_text(map));
+  if (enter(plan, report) == Entered::yes && become_namespace_root(report, Tier::user_namespace, true))
+    entered(report, Tier::user_namespace, oci::OverlayFlavour::user);
+}
+
+bool has_one_id() {
+  const auto words = split(trim(read_text("/proc/self/uid_map")), ' ');
+  return !words.empty() && words.back() == "1";
 }
 
 }  // namespace
+
+std::string identity_map(std::string_view map) {
+  std::string out;
+  for (const auto line : split(map, '\n')) {
+    std::vector<std::string_view> numbers;
+    for (const auto word : split(line, ' '))
+      if (!word.empty()) numbers.push_back(word);
+    if (numbers.size() == 3) out += cat(numbers[0], " ", numbers[0], " ", numbers[2], "\n");
+  }
+  return out;
+}
 
 std::optional<IdRange> find_id_range(std::string_view text, std::string_view user_name, uid_t uid) {
   const std::string number = cat(uid);
@@ -181,20 +247,31 @@ std::optional<IdRange> find_id_range(std::string_view text, std::string_view use
   return best;
 }
 
-TierReport enter_user_namespace() noexcept {
+TierReport enter_user_namespace(Isolation isolation, bool shared_processes) noexcept {
+  TierReport report;
   try {
-    if (::geteuid() != 0) return enter_as_user();
-    if (!has_admin_right()) {
-      return refuse("root without the right to mount (CAP_SYS_ADMIN), as in a container",
-                    {"docker run --privileged",
-                     "or --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
-                     "--security-opt systempaths=unconfined as an ordinary user with subordinate ids"});
+    if (isolation == Isolation::chroot) {
+      for (const Tier tier : {Tier::root, Tier::user_namespace, Tier::single_id})
+        block(report, tier, Cause::not_wanted, 0, "--isolation=chroot");
+      report.tier = Tier::chroot;
+    } else if (::geteuid() != 0) {
+      enter_as_user(report);
+    } else if (!has_admin_right()) {
+      enter_as_limited_root(report, shared_processes);
+      if (report.tier == Tier::none && isolation == Isolation::automatic) report.tier = Tier::chroot;
+    } else if (in_first_namespace()) {
+      entered(report, Tier::root, oci::OverlayFlavour::trusted);
+    } else {
+      block(report, Tier::root, Cause::not_first_namespace);
+      entered(report, has_one_id() ? Tier::single_id : Tier::user_namespace, oci::OverlayFlavour::user);
     }
-    if (in_first_namespace()) return entered(Tier::root, oci::OverlayFlavour::trusted, "");
-    return entered(Tier::user_namespace, oci::OverlayFlavour::user, "root of a user namespace only");
+    if (isolation == Isolation::full && report.tier == Tier::none)
+      block(report, Tier::chroot, Cause::not_wanted, 0, "--isolation=full");
   } catch (const std::exception& error) {
-    return refuse(error.what(), {});
+    report.tier = Tier::none;
+    block(report, Tier::chroot, Cause::processes, 0, error.what());
   }
+  return report;
 }
 
 }  // namespace imgbuild::builder

@@ -170,6 +170,20 @@ std::optional<std::pair<std::string, std::string>> parse_build_arg(const std::st
   return std::nullopt;
 }
 
+builder::Isolation parse_isolation(const std::string& word) {
+  if (word == "auto") return builder::Isolation::automatic;
+  if (word == "full") return builder::Isolation::full;
+  if (word == "chroot") return builder::Isolation::chroot;
+  throw usage(cat("--isolation is auto, full or chroot, not \"", printable(word), "\""));
+}
+
+builder::SnapshotterKind parse_snapshotter(const std::string& word) {
+  if (word == "auto") return builder::SnapshotterKind::automatic;
+  if (word == "overlay") return builder::SnapshotterKind::overlay;
+  if (word == "copy") return builder::SnapshotterKind::copy;
+  throw usage(cat("--snapshotter is auto, overlay or copy, not \"", printable(word), "\""));
+}
+
 builder::BuildRequest make_request(const BuildOptions& options, const Environment& environment) {
   builder::BuildRequest request;
   request.context = options.context;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "builder/build.h"
+#include "builder/run_support.h"
 #include "cli/limit_options.h"
 #include "cli/renderers.h"
 
@@ -17,7 +18,19 @@ struct Environment {
 };
 
 /// `imgbuild build`, parsed but with nothing opened yet.
+/// How RUN is to run: what the options of the same names say.
+struct RunOptions {
+  std::string isolation = "auto";
+  std::string snapshotter = "auto";
+  bool no_process_sandbox = false;
+  bool allow_disk_secrets = false;
+};
+/// Throws Error (usage) for words that are none.
+builder::Isolation parse_isolation(const std::string& word);
+builder::SnapshotterKind parse_snapshotter(const std::string& word);
+
 struct BuildOptions {
+  RunOptions run;
   std::string context = ".";
   std::string dockerfile;
   std::vector<std::string> tags, build_args, labels, build_contexts, outputs, secrets, ssh, allow,

@@ -87,6 +87,7 @@ std::string PlainRenderer::render(const builder::Explained& event) {
 }
 
 std::string PlainRenderer::render(const builder::Noted& event) {
+  if (event.for_everybody) return cat(printable(event.text), "\n");
   return debug_ ? cat("debug: ", printable(event.text), "\n") : std::string();
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <mutex>
 #include <thread>
 
 #include "base/error.h"
@@ -12,6 +13,7 @@
 #include "base/syncer.h"
 #include "base/use_log.h"
 #include "builder/cache_mounts.h"
+#include "builder/event.h"
 #include "builder/remote_sources.h"
 #include "builder/run_support.h"
 #include "builder/store/store_root.h"
@@ -74,16 +76,6 @@ builder::RemoteOptions remote_options(const StoreSession::Options& given, int ro
   return options;
 }
 
-/// The tier RUN is to have; none where this store has no place for what a command writes.
-builder::TierReport run_tier(const StoreSession::Options& options, bool read_only) {
-  builder::TierReport none;
-  if (!options.with_sandbox) return none;
-  if (!read_only) return options.tier.report;
-  none.refusal = "the store is read-only, so there is no place for what a command writes";
-  none.advice = {"name a store that can be written with --root"};
-  return none;
-}
-
 std::string read_resolv_conf() {
   const UniqueFd file(::open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC));
   return file ? read_file(file.get(), 64 * 1024, "/etc/resolv.conf") : std::string();
@@ -125,6 +117,7 @@ struct StoreSession::Parts {
   std::string work_directory;
   builder::RemoteFetcher remote;
   builder::LazyRunSupport run;
+  std::once_flag announced;
   builder::Host host;
 
   int root() const noexcept { return store.dir.get(); }
@@ -149,15 +142,20 @@ struct StoreSession::Parts {
         cache_mounts(root(), &uses),
         work_directory(work_path(options.path)),
         remote(http, *memo, &pool, wall_clock_now,
-                remote_options(options, root(), work_directory, *http_memo, blobs, environment)),
-         run({.store_root = root(),
-              .tier = run_tier(options, store.read_only),
-              .environment = options.tier.environment,
-              .is_root = options.tier.real_uid == 0,
-              .epoch = store.epoch,
-              .syncer = syncer_of(options),
-              .uses = &uses},
-             blobs, indexes),
+               remote_options(options, root(), work_directory, *http_memo, blobs, environment)),
+        run({.store_root = root(),
+             .epoch = store.epoch,
+             .syncer = syncer_of(options),
+             .uses = &uses,
+             .read_only = store.read_only,
+             .tier = options.with_sandbox ? options.tier.report : builder::TierReport(),
+             .environment = options.tier.environment,
+             .real_uid = options.tier.real_uid,
+             .isolation = parse_isolation(options.run.isolation),
+             .snapshotter = parse_snapshotter(options.run.snapshotter),
+             .shared_processes = options.run.no_process_sandbox,
+             .allow_disk_secrets = options.run.allow_disk_secrets},
+            blobs, indexes),
         host{.blobs = blobs,
              .images = images,
              .cache = *cache,
@@ -169,9 +167,20 @@ struct StoreSession::Parts {
              .pool = pool,
              .run = [this]() -> const builder::RunSupport& { return run.get(); },
              .syncer = syncer_of(options),
+             .run_is_doubtful = run.is_doubtful(),
+             .announce_run = [this](builder::EventSink& events) { announce(events); },
              .store_root = root(),
              .resolv_conf = read_resolv_conf(),
              .clock = wall_clock_now} {}
+
+  void announce(builder::EventSink& events) {
+    std::call_once(announced, [&] {
+      const auto& support = run.get();
+      events.on_event(builder::Noted{run_support_line(support), true});
+      for (const auto& blocker : support.blockers)
+        events.on_event(builder::Noted{cat("no ", tier_name(blocker.tier), ": ", blocker.text())});
+    });
+  }
 };
 
 StoreSession::StoreSession(const Options& options, const Environment& environment)

@@ -22,6 +22,7 @@ class StoreSession {
   struct Options {
     std::string path;
     TierChoice tier;
+    RunOptions run;
     bool with_sandbox = true;  ///< false: commands that only look at the store
     std::string ca_pem;        ///< certificates for registries, downloads and git; empty: the machine's
     bool block_private_urls = false;  ///< ADD reaches public addresses only (NET-21)

@@ -17,6 +17,6 @@ struct TierChoice {
 };
 
 /// As root nothing is entered. As an ordinary user: enters a user namespace with the user's subordinate ids.
-TierChoice enter_best_tier();
+TierChoice enter_best_tier(builder::Isolation isolation, bool shared_processes);
 
 }  // namespace imgbuild::cli

@@ -176,14 +176,6 @@ SandboxResult run_in_sandbox(const StepContext& context, const SandboxSpec& spec
   return result;
 }
 
-const RunSupport& require_sandbox(const Host& host) {
-  const RunSupport& run = host.run();
-  if (run.sandbox != nullptr && run.snapshots != nullptr) return run;
-  UnsupportedError error(cat("RUN is not possible here: ", run.refusal));
-  for (const auto& advice : run.advice) error.add_note(advice);
-  throw error;
-}
-
 }  // namespace
 
 StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_token stop) {
@@ -192,7 +184,9 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   const cache::CacheKey key = run_key(context, op, mounts);
   if (const auto record = find_hit(context, key, false, {.arguments = op.arguments, .entries = {}}))
     return outcome_of_hit(context, key, *record);
-  const RunSupport& run = require_sandbox(host);
+  const RunSupport& run = host.run();
+  require_run(run);
+  if (host.announce_run) host.announce_run(context.events);
   if (op.argv.empty()) throw Error("RUN needs a command: arguments are required");
 
   host.bases.fetch(context.before.layers);
@@ -223,7 +217,7 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   guard.check_output();
 
   const auto entries = timed(context.times, PartTimes::Part::diff,
-                             [&] { return guard.guard(snapshot->diff(below)); });
+                             [&] { return guard.guard(snapshot->diff(below, context.epoch)); });
   StepOutcome outcome =
       store_layer(context, key, entries, false, [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
         snapshot->commit(chain, layer.diff_id);

@@ -107,7 +107,9 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
   const std::string call = options.check ? "check" : options.call;
   if (call != "build") return run_call(call, options, context);
 
-  const TierChoice tier = enter_best_tier();  // before any thread exists
+  static_cast<void>(parse_snapshotter(options.run.snapshotter));
+  const TierChoice tier = enter_best_tier(parse_isolation(options.run.isolation),
+                                          options.run.no_process_sandbox);  // before any thread exists
   SignalWatcher signals;
   const StandardInput input(options, context.environment);
   builder::BuildRequest request = make_request(options, context.environment);
@@ -116,6 +118,7 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
   const builder::StoreLimits limits = store_limits(options, config);
   StoreSession session({.path = store_path(context.root, context.environment, tier.real_uid == 0),
                         .tier = tier,
+                        .run = options.run,
                         .with_sandbox = true,
                         .ca_pem = request.ca_bundle.all(),
                         .block_private_urls = options.block_private_urls,
@@ -161,7 +164,19 @@ void add_network_options(CLI::App& command, BuildOptions& o) {
       ->allow_extra_args(false);
 }
 
+void add_sandbox_options(CLI::App& command, RunOptions& o) {
+  command.add_option("--isolation", o.isolation, "Isolation of RUN: auto, full (namespaces) or chroot")
+      ->capture_default_str();
+  command.add_option("--snapshotter", o.snapshotter, "File systems of RUN: auto, overlay or copy")
+      ->capture_default_str();
+  command.add_flag("--no-process-sandbox", o.no_process_sandbox,
+                   "Let RUN see the processes around it, where a new /proc cannot be mounted");
+  command.add_flag("--allow-disk-secrets", o.allow_disk_secrets,
+                   "With chroot isolation: secret files may touch a disk while a RUN uses them");
+}
+
 void add_options(CLI::App& command, BuildOptions& o) {
+  add_sandbox_options(command, o.run);
   command.add_option("CONTEXT", o.context, "Directory, git reference, URL, or - for standard input")
       ->capture_default_str();
   command.add_option("-f,--file", o.dockerfile,
