@@ -36,6 +36,7 @@ std::string add_du_command(CLI::App& app, CommandContext& context, std::function
 std::string add_prune_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
 std::string add_rmi_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
 std::string add_fsck_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
+std::string add_doctor_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
 std::string add_debug_command(CLI::App& app, CommandContext& context, std::function<int()>& chosen);
 
 }  // namespace imgbuild::cli

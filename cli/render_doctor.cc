@@ -1,0 +1,115 @@
+#include "cli/render_doctor.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "builder/tier_advice.h"
+
+namespace imgbuild::cli {
+
+namespace {
+
+using builder::Advice;
+using builder::Blocker;
+using builder::Tier;
+using json = nlohmann::ordered_json;
+
+constexpr Tier kTiers[] = {Tier::root, Tier::user_namespace, Tier::single_id, Tier::chroot, Tier::none};
+
+std::string indented(std::string_view text, std::string_view indent) {
+  std::string out;
+  for (const auto line : split(text, '\n')) out += cat(indent, line, "\n");
+  return out;
+}
+
+std::string milliseconds(std::chrono::nanoseconds time) {
+  const auto hundredths = time.count() / 10'000;
+  const std::string fraction = cat(hundredths % 100);
+  return cat(hundredths / 100, ".", fraction.size() < 2 ? "0" : "", fraction, " ms");
+}
+
+std::string rung(const DoctorReport& report, Tier tier) {
+  const Tier given = report.support.tier;
+  std::string out =
+      cat(tier == given ? "* " : "  ", builder::tier_name(tier), "  ", builder::tier_meaning(tier), "\n");
+  if (tier == given) return out;
+  for (const Blocker& blocker : report.support.blockers)
+    if (blocker.tier == tier) out += cat("      no: ", printable(blocker.text()), "\n");
+  return out;
+}
+
+void add_advice(std::string& out, const Advice& advice) {
+  out += cat("  ", advice.title, ":\n", indented(advice.snippet, "      "));
+}
+
+std::string ways_up(const DoctorReport& report) {
+  std::string out, last;
+  for (const Blocker& blocker : report.support.blockers) {
+    for (const Advice& advice : advice_for(blocker, report.facts)) {
+      const std::string heading =
+          cat("To get ", builder::tier_name(blocker.tier), " (", printable(blocker.text()), "):\n");
+      if (heading != last) out += cat("\n", heading);
+      last = heading;
+      add_advice(out, advice);
+    }
+  }
+  if (!report.support.snapshotter_reason.empty() && report.support.tier < Tier::chroot) {
+    out += cat("\nTo get overlay snapshots (", printable(report.support.snapshotter_reason), "):\n");
+    add_advice(out, builder::overlay_advice());
+  }
+  return out;
+}
+
+std::string known(const std::string& text) { return text.empty() ? "none" : printable(text); }
+
+}  // namespace
+
+std::string render_doctor(const DoctorReport& report) {
+  const auto& facts = report.facts;
+  std::string out = "What RUN gets here, best first:\n";
+  for (const Tier tier : kTiers) out += rung(report, tier);
+  out += cat("\nsnapshots:   ", report.support.snapshotter.empty() ? "none" : report.support.snapshotter);
+  if (!report.support.snapshotter_reason.empty())
+    out += cat(" (no overlay: ", printable(report.support.snapshotter_reason), ")");
+  out += cat("\nlimits:      ", known(facts.cgroup),
+             "\nlaunch:      ", report.launch ? milliseconds(*report.launch) : std::string("not measured"),
+             "\nstore:       ", printable(facts.store_path), " (", facts.store_file_system,
+             ")\nkernel:      ", known(facts.kernel), "\nsecurity:    ", known(facts.security),
+             facts.seccomp ? ", a system call filter around imgbuild" : "",
+             "\ncontainer:   ", known(facts.container), "\n");
+  return out + ways_up(report);
+}
+
+std::string render_doctor_json(const DoctorReport& report) {
+  const auto& facts = report.facts;
+  json ladder = json::array();
+  for (const Tier tier : kTiers) {
+    json blocked = json::array();
+    for (const Blocker& blocker : report.support.blockers) {
+      if (blocker.tier != tier) continue;
+      json advice = json::array();
+      for (const Advice& way : advice_for(blocker, facts))
+        advice.push_back({{"title", way.title}, {"snippet", way.snippet}});
+      blocked.push_back(
+          {{"reason", printable(blocker.text())}, {"errno", blocker.error_number}, {"advice", advice}});
+    }
+    ladder.push_back({{"tier", builder::tier_name(tier)},
+                      {"meaning", builder::tier_meaning(tier)},
+                      {"chosen", tier == report.support.tier},
+                      {"blocked_by", blocked}});
+  }
+  json out = {{"tier", builder::tier_name(report.support.tier)},
+              {"ladder", ladder},
+              {"snapshotter", report.support.snapshotter},
+              {"no_overlay", printable(report.support.snapshotter_reason)},
+              {"limits", facts.cgroup},
+              {"launch_ns", report.launch ? json(report.launch->count()) : json()},
+              {"store", {{"path", printable(facts.store_path)}, {"file_system", facts.store_file_system}}},
+              {"kernel", facts.kernel},
+              {"security", facts.security},
+              {"seccomp", facts.seccomp},
+              {"container", facts.container}};
+  return cat(out.dump(2, ' ', false, json::error_handler_t::replace), "\n");
+}
+
+}  // namespace imgbuild::cli
