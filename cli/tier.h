@@ -17,6 +17,7 @@ struct TierChoice {
 };
 
 /// As root nothing is entered. As an ordinary user: enters a user namespace with the user's subordinate ids.
-TierChoice enter_best_tier(builder::Isolation isolation, bool shared_processes);
+TierChoice enter_best_tier(builder::Isolation isolation = builder::Isolation::automatic,
+                           bool shared_processes = false);
 
 }  // namespace imgbuild::cli

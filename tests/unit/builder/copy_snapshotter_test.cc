@@ -232,7 +232,8 @@ TEST_CASE("devices 0:0 made by a command are left out, and take away what they r
 TEST_CASE("owners that cannot exist are noted and found again (RLS-10, RLS-12)") {
   if (tests::lacks_root()) return;
   Bench bench;
-  OverlaySnapshotter overlay(bench.store.fd(), bench.blobs, bench.indexes, oci::OverlayFlavour::user, 1, nullptr, true);
+  OverlaySnapshotter overlay(bench.store.fd(), bench.blobs, bench.indexes, oci::OverlayFlavour::user, 1, nullptr, nullptr,
+                             true);
   CopySnapshotter copy(bench.store.fd(), bench.blobs, bench.indexes,
                        {.make_devices = false, .note_owners = true});
   auto directory = dir("d");
