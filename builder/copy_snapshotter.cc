@@ -146,16 +146,15 @@ class CopySnapshotter::Snapshot final : public WritableSnapshot {
     options.noted_owners = maker_.options_.note_owners;
     options.clamp_mtime = clamp_mtime;
     options.open_lower = [this](const oci::ContentOrigin& origin) { return contents_->open(origin); };
-    UpperDiff found = diff_upper(root_, lower, options);
-    linked_ = std::move(found.linked);
-    has_leftovers_ = !found.skipped_sockets.empty();
-    return std::move(found.entries);
+    found_ = diff_upper(root_, lower, options);
+    return std::move(found_.entries);
   }
 
   void commit(const oci::ChainId&, const oci::DiffId& diff_id) override {
     // What no layer holds must not be met by the next command either.
-    if (!copy_ || has_leftovers_) return;
-    for (const auto& path : linked_) break_link(*root_, path);
+    if (!copy_ || !found_.skipped_sockets.empty()) return;
+    for (const auto& path : found_.linked) break_link(*root_, path);
+    forget_untold_times(*root_, found_);
     copy_->layers.push_back(diff_id);
     maker_.keep(std::move(*copy_));
     copy_.reset();
@@ -172,8 +171,7 @@ class CopySnapshotter::Snapshot final : public WritableSnapshot {
   std::shared_ptr<Contents> contents_;
   std::shared_ptr<const RootDir> root_;
   TreeStamps before_;
-  std::vector<std::string> linked_;
-  bool has_leftovers_ = false;
+  UpperDiff found_;
 };
 
 /// For mounting: one directory, for one user.

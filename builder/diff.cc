@@ -1,7 +1,9 @@
 #include "builder/diff.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
+#include <cerrno>
 #include <map>
 #include <unordered_map>
 #include <utility>
@@ -126,6 +128,13 @@ UpperDiff diff_upper(std::shared_ptr<const RootDir> upper, const oci::FileTree& 
     if (node.linked) out.linked.push_back(node.entry.path);
   for (auto& node : walk.nodes)
     if (node.changed) out.entries.push_back(pending(node, upper));
+  for (const auto& node : walk.nodes) {
+    const bool is_directory =
+        node.entry.kind == LayerEntry::Kind::node && node.entry.attributes.type == FileType::directory;
+    if (!node.changed && is_directory && node.below != nullptr &&
+        node.entry.attributes.mtime != node.below->attributes.mtime)
+      out.untold_times.emplace_back(node.entry.path, node.below->attributes.mtime);
+  }
   if (!others.empty()) {
     out.entries.insert(out.entries.end(), std::make_move_iterator(others.begin()),
                        std::make_move_iterator(others.end()));
@@ -135,6 +144,14 @@ UpperDiff diff_upper(std::shared_ptr<const RootDir> upper, const oci::FileTree& 
   out.skipped_sockets = std::move(walk.sockets);
   if (!out.skipped_sockets.empty()) out.upper_is_exact = false;
   return out;
+}
+
+void forget_untold_times(const RootDir& upper, const UpperDiff& found) {
+  for (const auto& [path, time] : found.untold_times) {
+    const UniqueFd directory = upper.open_beneath(path, O_RDONLY | O_DIRECTORY);
+    const timespec times[] = {{0, UTIME_OMIT}, {time.seconds, static_cast<long>(time.nanoseconds)}};
+    if (::futimens(directory.get(), times) != 0) throw SystemError(errno, "set the time of", path);
+  }
 }
 
 }  // namespace imgbuild::builder

@@ -45,6 +45,8 @@ struct UpperDiff {
   bool upper_is_exact = true;
   std::vector<std::string> skipped_sockets;  ///< a layer has no sockets, nor devices 0:0
   std::vector<std::string> linked;           ///< names of inodes with several names, changed ones only
+  /// Directories whose time changed and nothing else, so that the layer does not tell, and their time below.
+  std::vector<std::pair<std::string, Timestamp>> untold_times;
 };
 
 /// What the upper directory of an overlay changes in `lower`, the merged tree below it (OVL-20…27,
@@ -53,5 +55,10 @@ struct UpperDiff {
 /// what no layer can hold: a name starting with `.wh.`, a file that is too large, a path that is too long.
 UpperDiff diff_upper(std::shared_ptr<const RootDir> upper, const oci::FileTree& lower,
                      const DiffOptions& options);
+
+/// Gives the directories in `found.untold_times` the time they have below. Before `upper` stands for its
+/// layer: or else a later command would copy that time into its own layer here, and the one below where the
+/// layer was extracted. Throws SystemError.
+void forget_untold_times(const RootDir& upper, const UpperDiff& found);
 
 }  // namespace imgbuild::builder

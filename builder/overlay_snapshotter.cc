@@ -47,15 +47,17 @@ class OverlaySnapshot final : public WritableSnapshot {
     options.noted_owners = noted_owners_;
     options.flavour = flavour_;
     options.open_lower = [this](const oci::ContentOrigin& origin) { return layers_->open_file(origin); };
-    UpperDiff found = diff_upper(upper_, lower, options);
-    upper_is_exact_ = found.upper_is_exact;
-    return std::move(found.entries);
+    found_ = diff_upper(upper_, lower, options);
+    return std::move(found_.entries);
   }
 
   void commit(const oci::ChainId& chain, const oci::DiffId& diff_id) override {
     // What the layer says otherwise than the upper directory is extracted from the layer when somebody needs
     // it.
-    if (upper_is_exact_ && !committed_) store_.publish(std::move(layer_), chain, diff_id);
+    if (found_.upper_is_exact && !committed_) {
+      forget_untold_times(*upper_, found_);
+      store_.publish(std::move(layer_), chain, diff_id);
+    }
     committed_ = true;
   }
 
@@ -75,7 +77,7 @@ class OverlaySnapshot final : public WritableSnapshot {
   const bool noted_owners_;
   std::shared_ptr<const RootDir> upper_;
   UniqueFd work_;
-  bool upper_is_exact_ = false;  ///< known after diff()
+  UpperDiff found_{.upper_is_exact = false};  ///< known after diff()
   bool committed_ = false;
 };
 

@@ -302,8 +302,8 @@ class Walker {
     const bool clamped = options_.clamp_mtime && here.mtime.seconds > *options_.clamp_mtime &&
                          there.mtime.seconds == *options_.clamp_mtime;
     if (!clamped && here.mtime.seconds != there.mtime.seconds) return false;
-    const bool exact = here.mtime == there.mtime && here.mtime.nanoseconds != 0;
-    if (exact || here.type != FileType::regular || here.size == 0) return true;
+    // A command can set any time, down to the nanosecond: only the bytes tell (ATK-73).
+    if (here.type != FileType::regular || here.size == 0) return true;
     if (!node.below->origin || !options_.open_lower) return false;
     const UniqueFd lower = options_.open_lower(*node.below->origin);
     const UniqueFd upper = open_at(dir, name, O_RDONLY | O_NONBLOCK);
