@@ -116,9 +116,15 @@ void CaCover::remove_from(const Cover& cover) const {
   if (at == std::string::npos) return;  // replaced by the command
   const bool untouched = now.st_ino == cover.made.st_ino && now.st_size == cover.made.st_size &&
                          now.st_mode == cover.made.st_mode && now.st_uid == cover.made.st_uid &&
-                         now.st_gid == cover.made.st_gid && now.st_nlink == 1 &&
+                         now.st_gid == cover.made.st_gid && now.st_nlink == cover.made.st_nlink &&
                          same_time(now.st_mtim, cover.made.st_mtim) &&
                          at == static_cast<std::size_t>(cover.before.st_size);
+  if (untouched && whole_) {
+    // The file is the image's own, and what follows its old end is ours.
+    if (::ftruncate(file.get(), cover.before.st_size) != 0) throw SystemError(errno, "shorten", cover.name);
+    set_times(file.get(), cover.before);
+    return;
+  }
   if (untouched) {
     const struct stat parent = stat_of(dir.get());
     if (::unlinkat(dir.get(), cover.name.c_str(), 0) != 0) throw SystemError(errno, "remove", cover.name);

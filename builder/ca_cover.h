@@ -16,8 +16,11 @@ const std::vector<std::string>& ca_bundle_paths();
 /// mounts: `update-ca-certificates` and package managers must be able to replace them. Not thread-safe.
 class CaCover {
  public:
-  /// `root`: the mounted root of the RUN, not used by anybody yet; `upper`: its upper directory. Borrowed.
-  CaCover(int root, int upper) : root_(root), upper_(upper) {}
+  /// `root`: the root of the RUN, not used by anybody yet; `upper`: its upper directory, or a plain copy that
+  /// is the whole of it. Borrowed.
+  enum class Kind { upper_directory, whole_tree };
+  CaCover(int root, int upper, Kind kind = Kind::upper_directory)
+      : root_(root), upper_(upper), whole_(kind == Kind::whole_tree) {}
 
   /// Appends `pem` to every bundle that exists. Links in the image are followed inside it. Throws
   /// SystemError.
@@ -37,7 +40,8 @@ class CaCover {
   void add_to(const std::string& path);
   void remove_from(const Cover& cover) const;
 
-  int root_, upper_;
+  const int root_, upper_;
+  const bool whole_;
   std::string added_;
   std::vector<Cover> covers_;
 };

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "builder/ca_cover.h"
 #include "builder/capabilities.h"
 #include "builder/launch_failure.h"
 #include "builder/launch_request.h"
@@ -57,7 +58,7 @@ UniqueFd describe(const SandboxSpec& spec) {
   request.fields().tty_gid = launch::kNone;
   request.fields().capabilities = capabilities();
   // Loading a filter takes rights that a container does not give; its own applies then (SBX-97).
-  if (has_capability(own_capabilities(), CAP_SYS_ADMIN)) request.set_filter(default_seccomp_filter());
+  if (spec.filter_calls && has_capability(own_capabilities(), CAP_SYS_ADMIN)) request.set_filter(default_seccomp_filter());
   return request.finish();
 }
 
@@ -94,6 +95,8 @@ SandboxResult ChrootSandbox::run(const SandboxSpec& spec,
   TreeCovers covers(spec.rootfs.root_dir, options_.scratch_dir,
                     {.allow_secrets = options_.allow_disk_secrets});
   covers.add_all(spec);
+  CaCover certificates(spec.rootfs.root_dir, spec.rootfs.root_dir, CaCover::Kind::whole_tree);
+  if (!spec.ca_bundle.empty()) certificates.add(spec.ca_bundle);
   const UniqueFd request = describe(spec);
   const UniqueFd null = open_path("/dev/null", O_RDONLY);
   Ends out = make_pipe(), errors = make_pipe(), report = make_pipe(), reply = make_sockets();
@@ -111,6 +114,7 @@ SandboxResult ChrootSandbox::run(const SandboxSpec& spec,
     covers.leave();
     throw;
   }
+  certificates.remove();
   covers.remove_all();
   if (stop.stop_requested()) throw Cancelled();
   SandboxResult done;

@@ -64,9 +64,10 @@ void include_parents(std::vector<UpperNode>& nodes) {
     if (nodes[i].changed && nodes[i].parent != UpperNode::kRoot) nodes[nodes[i].parent].changed = true;
 }
 
-/// Whether `path` of the lower layers still shows through the upper directory.
+/// Whether the layer leaves `path` as the lower layers have it. A copy that says the same counts as theirs: a
+/// whole tree is full of them, and whether one was ever touched is not always known there.
 bool shows_through(const std::string& path, const std::unordered_map<std::string, const UpperNode*>& upper) {
-  if (upper.contains(path)) return false;
+  if (const auto itself = upper.find(path); itself != upper.end()) return !itself->second->changed;
   for (auto slash = path.rfind('/'); slash != std::string::npos && slash > 0;
        slash = path.rfind('/', slash - 1)) {
     const auto found = upper.find(path.substr(0, slash));

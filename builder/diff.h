@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/root_dir.h"
+#include "base/timestamp.h"
 #include "base/unique_fd.h"
 #include "oci/file_tree.h"
 #include "oci/layer_entry.h"
@@ -49,10 +51,18 @@ struct UpperDiff {
   std::vector<std::pair<std::string, Timestamp>> untold_times;
 };
 
+/// The upper directory holds what no overlay of ours makes, such as a moved directory: only the whole file
+/// system tells what it means (OVL-10).
+class ForeignForm : public Error {
+ public:
+  explicit ForeignForm(std::string message) : Error(std::move(message), ExitCode::system) {}
+};
+
 /// What the upper directory of an overlay changes in `lower`, the merged tree below it (OVL-20…27,
 /// LAY-23…38): copies that changed nothing are left out, parents are in, opaque directories become whiteouts
 /// of what they hide. No process may write into `upper` any more; the openers keep it open. Throws Error for
 /// what no layer can hold: a name starting with `.wh.`, a file that is too large, a path that is too long.
+/// Throws ForeignForm as well.
 UpperDiff diff_upper(std::shared_ptr<const RootDir> upper, const oci::FileTree& lower,
                      const DiffOptions& options);
 

@@ -78,6 +78,8 @@ std::string_view stage_name(Stage stage) {
       return "reach the launcher";
     case Stage::cgroup:
       return "join the control group of the step:";
+    case Stage::label:
+      return "put the command under the AppArmor profile";
   }
   return "set up the sandbox";
 }

@@ -99,6 +99,10 @@ UniqueFd describe(const SandboxSpec& spec, const LinuxSandbox::Options& options,
   request.fields().capabilities = spec.insecure ? ~std::uint64_t{0} : default_capabilities();
   request.fields().root_attributes = spec.insecure ? 0 : MOUNT_ATTR_NODEV;  // SBX-60 (c)
   if (!spec.insecure && spec.filter_calls) request.set_filter(default_seccomp_filter());
+  if (!spec.insecure && !options.apparmor.attribute.empty()) {
+    request.fields().label_file = request.add_string(options.apparmor.attribute);
+    request.fields().label = request.add_string(kAppArmorProfile);
+  }
   mounts.add_to(request);
   if (spec.network == SandboxSpec::Network::joined)
     request.fields().network = mounts.keep(UniqueFd(::fcntl(spec.network_fd, F_DUPFD_CLOEXEC, 3)));
@@ -140,7 +144,9 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
   std::call_once(started_, [this] { start(); });
   SandboxMounts mounts(
       spec, {options_.scratch_dir, options_.flavour, options_.overlay, stub_layer_ ? stub_layer_->fd() : -1});
-  CaCover certificates(mounts.root(), spec.rootfs.upper_dir);
+  CaCover certificates(
+      mounts.root(), spec.rootfs.upper_dir,
+      spec.rootfs.root_dir >= 0 ? CaCover::Kind::whole_tree : CaCover::Kind::upper_directory);
   if (!spec.ca_bundle.empty()) certificates.add(spec.ca_bundle);
   const UniqueFd request = describe(spec, options_, mounts, cgroup);
   WatchResult result;

@@ -21,8 +21,10 @@ struct Setting {
 };
 
 /// What a layer's content depends on: without these there is no overlay.
-std::vector<Setting> required_settings(oci::OverlayFlavour flavour) {
-  std::vector<Setting> out = {{"index", "off"}, {"metacopy", "off"}, {"redirect_dir", "nofollow"}};
+std::vector<Setting> required_settings(oci::OverlayFlavour flavour, bool follow) {
+  std::vector<Setting> out = {{"index", "off"},
+                              {"metacopy", follow ? "on" : "off"},
+                              {"redirect_dir", follow ? "follow" : "nofollow"}};
   if (flavour == oci::OverlayFlavour::user) out.push_back({"userxattr", nullptr});
   return out;
 }
@@ -115,7 +117,7 @@ UniqueFd mount_overlay(const OverlayDirs& dirs, oci::OverlayFlavour flavour,
   if (dirs.lower.size() > kMaxLowerDirs)
     throw UnsupportedError(cat("an image of ", dirs.lower.size(),
                                " layers cannot be mounted: the kernel takes ", kMaxLowerDirs));
-  Attempt attempt{dirs, required_settings(flavour), {}};
+  Attempt attempt{dirs, required_settings(flavour, options.follow), {}};
   const auto wishes = optional_settings(dirs.upper >= 0);
   const Start start = options.naming ? Start{static_cast<std::uint8_t>(*options.naming), 0} : g_start.load();
   const auto last = options.naming ? *options.naming : LayerNaming::classic;

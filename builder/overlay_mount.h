@@ -29,6 +29,9 @@ enum class LayerNaming : std::uint8_t {
 
 struct OverlayMountOptions {
   std::optional<LayerNaming> naming;  ///< only this one; without it the newest that works
+  /// Moved directories and copies of metadata only are resolved: to read what somebody else's overlay left.
+  /// For read-only overlays of the trusted flavour.
+  bool follow = false;
 };
 
 /// A detached overlay of these directories with every option that changes its meaning set by hand (OVL-1).

@@ -9,6 +9,7 @@
 #include "base/root_dir.h"
 #include "base/strings.h"
 #include "builder/diff.h"
+#include "builder/overlay_mount.h"
 
 namespace imgbuild::builder {
 
@@ -47,7 +48,11 @@ class OverlaySnapshot final : public WritableSnapshot {
     options.noted_owners = noted_owners_;
     options.flavour = flavour_;
     options.open_lower = [this](const oci::ContentOrigin& origin) { return layers_->open_file(origin); };
-    found_ = diff_upper(upper_, lower, options);
+    try {
+      found_ = diff_upper(upper_, lower, options);
+    } catch (const ForeignForm&) {
+      found_ = diff_whole(lower, options);
+    }
     return std::move(found_.entries);
   }
 
@@ -68,6 +73,18 @@ class OverlaySnapshot final : public WritableSnapshot {
   }
 
  private:
+  /// The slow way, for a kernel that did in the upper directory what it was told not to do (OVL-10): all that
+  /// there is to see is compared with all that there was.
+  UpperDiff diff_whole(const oci::FileTree& lower, DiffOptions options) const {
+    OverlayDirs dirs{.lower = {upper_->fd()}};
+    dirs.lower.insert(dirs.lower.end(), layers_->fds().begin(), layers_->fds().end());
+    const auto view = std::make_shared<const RootDir>(mount_overlay(dirs, flavour_, {.follow = true}));
+    options.whole = WholeTree{};
+    UpperDiff found = diff_upper(view, lower, options);
+    found.upper_is_exact = false;
+    return found;
+  }
+
   LayerDirStore& store_;
   WorkArea& work_area_;
   std::shared_ptr<const OpenLayers> layers_;

@@ -69,8 +69,11 @@ std::string run_support_line(const RunSupport& support) {
   std::string out = cat("RUN: tier ", tier_name(support.tier), " (", tier_meaning(support.tier), "), ",
                         support.snapshotter, " snapshots");
   if (!support.blockers.empty()) {
-    const Blocker& first = support.blockers.front();
-    out += cat("; no ", tier_name(first.tier), ": ", first.text());
+    // That an ordinary user is not root is known, and told where there is nothing else to say.
+    auto first = std::find_if(support.blockers.begin(), support.blockers.end(),
+                              [](const Blocker& b) { return b.cause != Blocker::Cause::not_root; });
+    if (first == support.blockers.end()) first = support.blockers.begin();
+    out += cat("; no ", tier_name(first->tier), ": ", first->text());
   }
   if (!support.snapshotter_reason.empty()) out += cat("; no overlay: ", support.snapshotter_reason);
   return out;
@@ -150,11 +153,13 @@ void LazyRunSupport::open_namespaced(RunSupport& support, bool overlay) {
     support.snapshots = opened_->copy.get();
     scratch = opened_->copy->scratch_dir();
   }
+  support.apparmor = choose_apparmor(read_apparmor_facts("", support.tier == Tier::root));
   opened_->sandbox =
       std::make_unique<LinuxSandbox>(LinuxSandbox::Options{.scratch_dir = scratch,
                                                            .flavour = flavour,
                                                            .shared_processes = options_.shared_processes,
-                                                           .no_groups = single_id});
+                                                           .no_groups = single_id,
+                                                           .apparmor = support.apparmor});
 }
 
 void LazyRunSupport::open_chroot(RunSupport& support) {

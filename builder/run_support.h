@@ -8,6 +8,7 @@
 
 #include "base/syncer.h"
 #include "base/use_log.h"
+#include "builder/apparmor.h"
 #include "builder/layer_indexes.h"
 #include "builder/probe.h"
 #include "builder/sandbox.h"
@@ -28,6 +29,7 @@ struct RunSupport {
   std::string snapshotter;         ///< "overlay" or "copy"
   std::string snapshotter_reason;  ///< why not overlay; empty otherwise
   std::vector<Blocker> blockers;   ///< of the better tiers
+  AppArmorChoice apparmor;         ///< how commands get their AppArmor profile, or why they get none
 };
 
 /// One line for people: the tier, the snapshotter, and the first reason why it is not a better one (SBX-4).

@@ -49,6 +49,7 @@ struct SandboxMount {
   bool read_only = true;
   bool no_exec = false;
   bool device = false;        ///< bind of a device node the build may use: below /dev, and it works there
+  bool of_host = false;       ///< bind: of the machine's own files; others belong to the store
   std::uint32_t mode = 0644;  ///< file, tmpfs
   std::uint32_t uid = 0, gid = 0;  ///< file
   std::uint64_t size_bytes = 0;    ///< tmpfs; 0: kernel default

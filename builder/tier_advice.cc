@@ -23,6 +23,7 @@ Advice kubernetes_pod() {
           "  containers:\n"
           "  - name: build\n"
           "    securityContext:\n"
+          "      runAsUser: 0    # of the pod's own user namespace\n"
           "      procMount: Unmasked\n"
           "      allowPrivilegeEscalation: true\n"
           "      seccompProfile: {type: Unconfined}\n"
@@ -95,7 +96,8 @@ std::vector<Advice> advice_for(const Blocker& blocker, const MachineFacts& facts
                "chmod u+s /usr/bin/newuidmap /usr/bin/newgidmap"}};
     case Cause::namespaces:
     case Cause::private_mounts:
-      return container_advice(facts);
+      // Ubuntu's AppArmor lets a user namespace be made and takes away what it is good for.
+      return user_namespace_advice(facts);
     case Cause::proc: {
       std::vector<Advice> out = {
           {"show the whole of /proc: in Docker", "docker run --security-opt systempaths=unconfined …"}};

@@ -17,6 +17,7 @@
 #include "base/root_dir.h"
 #include "base/strings.h"
 #include "builder/sandbox_mounts.h"
+#include "builder/secrets.h"
 
 namespace imgbuild::builder {
 
@@ -114,7 +115,7 @@ UniqueFd TreeCovers::put_directory(const std::string& path, std::uint32_t mode) 
   return dir;
 }
 
-void TreeCovers::put_file(const std::string& path, const std::string& content, std::uint32_t mode,
+void TreeCovers::put_file(const std::string& path, std::string_view content, std::uint32_t mode,
                           std::uint32_t uid, std::uint32_t gid, bool cover_link) {
   Cover& cover = begin(path, false, cover_link);
   const TimesKept times(cover.parent.get());
@@ -150,6 +151,18 @@ void TreeCovers::put_devices() {
   }
 }
 
+/// Another node of the same device. Whether it may be opened is up to the container around us.
+void TreeCovers::put_device(const std::string& target, int source) {
+  struct stat info {};
+  if (::fstat(source, &info) != 0) throw SystemError(errno, "stat", "device");
+  Cover& cover = begin(target, false, false);
+  const TimesKept times(cover.parent.get());
+  if (::mknodat(cover.parent.get(), cover.name.c_str(), info.st_mode, info.st_rdev) != 0 ||
+      ::fchmodat(cover.parent.get(), cover.name.c_str(), info.st_mode & 07777, 0) != 0 ||
+      ::fchownat(cover.parent.get(), cover.name.c_str(), info.st_uid, info.st_gid, AT_SYMLINK_NOFOLLOW) != 0)
+    throw SystemError(errno, "make device", target);
+}
+
 void TreeCovers::put_bind(const std::string& target, int source, bool give_back) {
   struct stat info {};
   if (::fstat(source, &info) != 0) throw SystemError(errno, "stat", "mount source");
@@ -169,7 +182,7 @@ void TreeCovers::put_bind(const std::string& target, int source, bool give_back)
 }
 
 void TreeCovers::put_mount(const SandboxMount& mount) {
-  const std::string target = clean_mount_target(mount.target);
+  const std::string target = clean_mount_target(mount.target, mount.device);
   switch (mount.kind) {
     case Kind::tmpfs:
       put_directory(target, mount.mode);
@@ -183,10 +196,17 @@ void TreeCovers::put_mount(const SandboxMount& mount) {
         error.add_note("or allow it: --allow-disk-secrets");
         throw error;
       }
-      put_file(target, mount.content, mount.mode, mount.uid, mount.gid, false);
+      put_file(target, mount.secret ? mount.secret->value() : mount.content, mount.mode, mount.uid, mount.gid,
+               false);
       return;
     case Kind::bind:
-      put_bind(target, mount.source_fd, true);
+      if (mount.of_host)
+        throw UnsupportedError(cat("what belongs at ", printable(target),
+                                   " is a file of this machine, which cannot be lent to a command without mounts"));
+      if (mount.device)
+        put_device(target, mount.source_fd);
+      else
+        put_bind(target, mount.source_fd, true);
       return;
     case Kind::overlay: {
       // Links in the source stay inside the tree they are in (CVE-2024-1753).
@@ -210,7 +230,7 @@ void TreeCovers::add_all(const SandboxSpec& spec) {
   std::vector<const SandboxMount*> order;
   for (const auto& mount : spec.mounts) order.push_back(&mount);
   std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return depth(clean_mount_target(a->target)) < depth(clean_mount_target(b->target));
+    return depth(clean_mount_target(a->target, a->device)) < depth(clean_mount_target(b->target, b->device));
   });
   for (const auto* mount : order) put_mount(*mount);
 }

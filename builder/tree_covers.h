@@ -46,10 +46,11 @@ class TreeCovers {
   /// Moves away what is at `path` and remembers it. Returns the parent and name to put something at.
   Cover& begin(const std::string& path, bool as_directory, bool cover_link);
   UniqueFd put_directory(const std::string& path, std::uint32_t mode);
-  void put_file(const std::string& path, const std::string& content, std::uint32_t mode, std::uint32_t uid,
+  void put_file(const std::string& path, std::string_view content, std::uint32_t mode, std::uint32_t uid,
                 std::uint32_t gid, bool cover_link);
   void put_devices();
   void put_mount(const SandboxMount& mount);
+  void put_device(const std::string& target, int source);
   void put_bind(const std::string& target, int source, bool give_back);
   void remove(Cover& cover);
 

@@ -209,7 +209,7 @@ class Walker {
     }
     UpperXattrs xattrs = untouched ? UpperXattrs{} : xattrs_.read(dir, name, path);
     if (xattrs.foreign_form)
-      throw Error(
+      throw ForeignForm(
           cat(printable(path), " was moved or shortened by the file system in a way imgbuild does not use"));
     UpperNode node;
     node.parent = parent;

@@ -1,6 +1,7 @@
 #include "cli/render_doctor.h"
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/strings.h"
 #include "builder/tier_advice.h"
@@ -44,13 +45,17 @@ void add_advice(std::string& out, const Advice& advice) {
 
 std::string ways_up(const DoctorReport& report) {
   std::string out, last;
+  std::set<std::string> seen;
   for (const Blocker& blocker : report.support.blockers) {
     for (const Advice& advice : advice_for(blocker, report.facts)) {
       const std::string heading =
           cat("To get ", builder::tier_name(blocker.tier), " (", printable(blocker.text()), "):\n");
       if (heading != last) out += cat("\n", heading);
       last = heading;
-      add_advice(out, advice);
+      if (seen.insert(advice.snippet).second)
+        add_advice(out, advice);
+      else
+        out += cat("  ", advice.title, ": as above\n");
     }
   }
   if (!report.support.snapshotter_reason.empty() && report.support.tier < Tier::chroot) {
@@ -58,6 +63,11 @@ std::string ways_up(const DoctorReport& report) {
     add_advice(out, builder::overlay_advice());
   }
   return out;
+}
+
+std::string confinement(const builder::RunSupport& support) {
+  if (!support.apparmor.attribute.empty()) return cat("RUN is put under ", builder::kAppArmorProfile);
+  return support.apparmor.reason.empty() ? "none for RUN" : cat("none for RUN: ", support.apparmor.reason);
 }
 
 std::string known(const std::string& text) { return text.empty() ? "none" : printable(text); }
@@ -76,7 +86,7 @@ std::string render_doctor(const DoctorReport& report) {
              "\nstore:       ", printable(facts.store_path), " (", facts.store_file_system,
              ")\nkernel:      ", known(facts.kernel), "\nsecurity:    ", known(facts.security),
              facts.seccomp ? ", a system call filter around imgbuild" : "",
-             "\ncontainer:   ", known(facts.container), "\n");
+             "\nAppArmor:    ", confinement(report.support), "\ncontainer:   ", known(facts.container), "\n");
   return out + ways_up(report);
 }
 
@@ -108,6 +118,7 @@ std::string render_doctor_json(const DoctorReport& report) {
               {"kernel", facts.kernel},
               {"security", facts.security},
               {"seccomp", facts.seccomp},
+              {"apparmor", report.support.apparmor.attribute.empty() ? json() : json(builder::kAppArmorProfile)},
               {"container", facts.container}};
   return cat(out.dump(2, ' ', false, json::error_handler_t::replace), "\n");
 }

@@ -179,6 +179,8 @@ struct StoreSession::Parts {
       events.on_event(builder::Noted{run_support_line(support), true});
       for (const auto& blocker : support.blockers)
         events.on_event(builder::Noted{cat("no ", tier_name(blocker.tier), ": ", blocker.text())});
+      if (!support.apparmor.reason.empty())
+        events.on_event(builder::Noted{cat("no AppArmor profile for RUN: ", support.apparmor.reason)});
     });
   }
 };

@@ -65,6 +65,8 @@ void join_cgroups(const Launch& launch);
 void set_up_session(const Launch& launch);
 void set_ulimits(const Launch& launch);
 void load_filter(const Launch& launch);
+/// Asks for the profile the next program is to run under, and looks whether that was taken.
+void set_label(const Launch& launch);
 void become_user(const Launch& launch);
 
 }  // namespace imgbuild::launch

@@ -110,7 +110,8 @@ void RunDevices::open_mount(const CdiMount& mount) {
                      .target = parser::clean_path(mount.container_path),
                      .source_fd = fd.get(),
                      .read_only = true,
-                     .no_exec = no_exec});
+                     .no_exec = no_exec,
+                     .of_host = true});
   descriptors_.push_back(std::move(fd));
 }
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+from ca_bundle_test import authority
 from case_files import Image
 from environments import UID, WITHOUT_NAMESPACES, Container, run_in
 from harness import PROGRAM, contains, equal, need, need_root, run, skip, test
@@ -257,6 +258,81 @@ def without_mounts_secrets_are_files_only_where_that_is_allowed(w):
     equal(found, "", "files of the store with the secret")
     if any("secrets" in name for name in Image(w.path / "shared/s.tar").rootfs()):
         raise AssertionError("the place of the secret is in the image")
+
+
+KINDS = ((), ("--snapshotter=copy",), ("--isolation=chroot",))
+
+
+@test
+def changes_hidden_from_the_comparison_are_in_the_layer_of_every_kind(w):
+    """ATK-73, ATK-74"""
+    need_root()
+    w.busybox()
+    folder = w.folder("context", {"a": "aaaa", "b": "bbbb", "c": "cccc", "Dockerfile":
+        "FROM busybox\nCOPY a b c /d/\nCOPY a b c /e/f/g/\nCOPY a /k/f\n"
+        # The same size and time, other bytes.
+        "RUN touch -r /d/a /ref && echo -n AAAA > /d/a && touch -r /ref /d/a && rm /ref\n"
+        # Nothing at all in the end.
+        "RUN chmod 600 /d/b && chmod 644 /d/b && mv /d/c /d/x && mv /d/x /d/c && touch /tmp-file && rm /tmp-file\n"
+        # A directory is a file for a while, another one is made anew, three levels deep.
+        "RUN mv /d /x && echo f > /d && rm /d && mv /x /d && cp -a /e/f /y && rm -r /e/f && mkdir /e/f && cp -a /y/g /e/f/ && rm -r /y /e/f/g/b && "
+        "mkdir /e/f/g/b && echo n > /e/f/g/b/n\n"
+        "RUN mv /k/f /k/t && mv /bin/sh /k/f && mv /k/t /bin/sh2 && mv /k/f /bin/sh\n"})
+    found = []
+    for number, options in enumerate(KINDS):
+        archive = w.path / f"{number}.tar"
+        w.run("build", "--no-cache", "--source-date-epoch", EPOCH, *options, "-o", archive, folder)
+        image = Image(archive)
+        found.append([layer["digest"] for layer in image.manifest["layers"]])
+    names = image.layer_names()
+    equal(found[1:], [found[0]] * (len(KINDS) - 1), "layers")
+    files = image.rootfs()
+    equal(files["/d/a"]["content"], b"AAAA", "a file with other bytes and its old time")
+    contains(" ".join(names[-4]), "d/a")
+    equal(names[-3], [], "a layer for nothing")
+    equal(sorted(name for name in files if name.startswith("/e/")),
+          ["/e/f", "/e/f/g", "/e/f/g/a", "/e/f/g/b", "/e/f/g/b/n", "/e/f/g/c"], "files of a directory made anew")
+
+
+@test
+def certificates_of_the_builder_are_trusted_in_every_kind_of_sandbox_and_leave_no_trace(w):
+    need_root()
+    w.busybox()
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    ca, _ = authority(w)
+    marker = ca.read_text().splitlines()[2]
+    folder = w.folder("context", {"own": "of the image\n", "Dockerfile":
+        f"FROM busybox\nCOPY own {bundle}\nRUN grep -q '{marker}' {bundle} $SSL_CERT_FILE || test -z \"$SSL_CERT_FILE\"\n"
+        f"RUN echo more >> {bundle}\nRUN ls /etc > /list\n"})
+    found = set()
+    for options in KINDS:
+        for trusted in ((), ("--ca-bundle", ca)):
+            archive = w.path / "o.tar"
+            w.run("build", "--no-cache", "--source-date-epoch", EPOCH, *options, *trusted, "-o", archive, folder)
+            image = Image(archive)
+            found.add(tuple(layer["digest"] for layer in image.manifest["layers"]))
+    equal(len(found), 1, "different images")
+    equal(image.rootfs()[bundle]["content"], b"of the image\nmore\n", "the bundle of the image")
+
+
+@test
+def without_mounts_files_of_the_machine_are_not_lent_to_commands(w):
+    need_root()
+    w.busybox()
+    lent = w.folder("lent", {"file": "precious\n"})
+    w.folder("cdi", {"d.json": json.dumps({"cdiVersion": "0.6.0", "kind": "test.example/d", "devices": [
+        {"name": "files", "containerEdits": {"mounts": [{"hostPath": str(lent), "containerPath": "/lent", "options": ["ro"]}]}},
+        {"name": "node", "containerEdits": {"deviceNodes": [{"path": "/dev/other-null", "hostPath": "/dev/null"}]}}]})})
+    def attempt(device, line, *options, ok=True):
+        folder = w.folder("context", {"Dockerfile": f"FROM busybox\nRUN --device=test.example/d={device} {line}\n"})
+        return w.run("build", "--no-cache", "--allow", "device", "--cdi-spec-dir", w.path / "cdi", *options, "-o", w.path / "o.tar", folder, ok=ok)
+    attempt("files", "cat /lent/file")
+    result = attempt("files", "cat /lent/file", "--isolation=chroot", ok=False)
+    equal(result.code, 8, "exit code")
+    contains(result.err, "cannot be lent to a command without mounts")
+    equal((lent / "file").read_text(), "precious\n", "the file")
+    attempt("node", "echo x > /dev/other-null && test ! -s /dev/other-null", "--isolation=chroot")
+    equal([name for name in Image(w.path / "o.tar").rootfs() if "null" in name], [], "devices in the image")
 
 
 @test

@@ -85,16 +85,25 @@ def a_user_compiles_a_program_in_a_debian_base(w):
 
 
 @test
-def a_user_without_subordinate_ids_learns_what_is_missing(w):
-    account = ordinary_user(w, subordinate_ids=False)
-    # uid 12345 has no name and no ranges: COPY works, RUN is refused with what would help.
+def a_user_without_subordinate_ids_runs_commands_with_one_id_and_learns_what_is_missing(w):
+    """RLS-4, RLS-10"""
+    ordinary_user(w, subordinate_ids=False)
+    # uid 12345 has no name and no ranges.
     os.chown(w.path, 12345, 12345)
     w.prefix = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--inh-caps=-all"]
     context = w.folder("context", {"Dockerfile": "FROM scratch\nCOPY f /f\n", "f": "x"})
     w.build(context)
-    result = w.run("build", w.folder("with-run", {"Dockerfile": "FROM scratch\nCOPY f /f\nRUN true\n", "f": "x"}), ok=False)
-    equal(result.code, 8, "exit code")
-    contains(result.err, "subuid")
+    w.busybox()
+    lines = "FROM busybox\nCOPY --chown=33:44 f /f\nRUN id -u > /id && echo y >> /f\n"
+    result = w.run("build", "--progress=plain", "-o", w.path / "out.tar",
+                   w.folder("with-run", {"Dockerfile": lines, "f": "x"}))
+    contains(result.err, "tier T2")
+    contains(result.err, "/etc/subuid")
+    files = Image(w.path / "out.tar").rootfs()
+    equal(files["/id"]["content"], b"0\n", "the user in RUN")
+    equal((files["/f"]["uid"], files["/f"]["gid"]), (33, 44), "owner of a file that RUN wrote to")
+    result = w.run("build", w.folder("other", {"Dockerfile": "FROM busybox\nUSER 5\nRUN true\n"}), ok=False)
+    contains(result.err, "beyond the ids of this user namespace")
 
 
 @test

@@ -13,6 +13,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "base/mount.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "builder/overlay_mount.h"
@@ -38,6 +39,24 @@ oci::PendingEntry file(const std::string& path, const std::string& text, std::ui
 }
 oci::PendingEntry dir(const std::string& path) { return {tests::dir_entry(path, 0755), {}}; }
 
+UniqueFd our_overlay(const RootfsSpec& root) {
+  return mount_overlay({root.lower_dirs, root.upper_dir, root.work_dir}, tests::overlay_flavour());
+}
+
+/// What a kernel gives that is not told otherwise: directories are moved, and metadata copied alone.
+UniqueFd other_overlay(const RootfsSpec& root) {
+  const auto name = [](int fd) { return cat("/proc/self/fd/", fd); };
+  std::string lower;
+  for (const int fd : root.lower_dirs) lower += cat(lower.empty() ? "" : ":", name(fd));
+  FsContext overlay("overlay");
+  overlay.set_string("lowerdir", lower);
+  overlay.set_string("upperdir", name(root.upper_dir));
+  overlay.set_string("workdir", name(root.work_dir));
+  overlay.set_string("redirect_dir", "on");
+  overlay.set_string("metacopy", "on");
+  return overlay.mount();
+}
+
 /// A store, and both kinds of snapshots of it. The changes of a command are made by plain system calls.
 struct Bench {
   Bench()
@@ -56,13 +75,14 @@ struct Bench {
   }
   /// The layer made of what `change` does to the root of a snapshot of `layers`.
   oci::LayerBlob run(Snapshotter& snapshots, const std::vector<oci::LayerBlob>& layers,
-                     const std::function<void(int root)>& change) {
+                     const std::function<void(int root)>& change,
+                     const std::function<UniqueFd(const RootfsSpec&)>& mount = our_overlay) {
     const auto snapshot = snapshots.prepare(layers);
     const RootfsSpec root = snapshot->rootfs();
     if (root.root_dir >= 0) {
       change(root.root_dir);
     } else {
-      change(mount_overlay({root.lower_dirs, root.upper_dir, root.work_dir}, tests::overlay_flavour()).get());
+      change(mount(root).get());
     }
     const auto layer = add(snapshot->diff(indexes.tree(layers), kEpoch));
     std::optional<oci::ChainId> chain;
@@ -185,6 +205,37 @@ TEST_CASE("random commands make the same layers on overlays and on plain copies 
   }
 }
 
+TEST_CASE("an upper directory of another making is read as a whole (OVL-10, OVL-29)") {
+  if (tests::lacks_root() || tests::lacks_first_namespace()) return;
+  Bench bench;
+  const std::vector<oci::LayerBlob> base = {bench.add(
+      {dir("d"), dir("d/e"), file("d/a", "one", 5), file("d/e/f", "two"), file("b", "three"), file("c", "four")})};
+  const auto change = [](int root) {
+    REQUIRE(::rename(at(root, "d").c_str(), at(root, "moved").c_str()) == 0);
+    REQUIRE(::chmod(at(root, "b").c_str(), 0600) == 0);
+    REQUIRE(::unlink(at(root, "c").c_str()) == 0);
+    write(root, "moved/e/f", "changed");
+  };
+  bool marked = false;
+  const auto on_overlay = bench.run(bench.overlay, base, change, [&](const RootfsSpec& root) {
+    // Seen from the upper directory it is all there only by name.
+    UniqueFd merged = other_overlay(root);
+    REQUIRE(::chmod(at(merged.get(), "b").c_str(), 0640) == 0);
+    marked = ::getxattr(at(root.upper_dir, "b").c_str(), "trusted.overlay.metacopy", nullptr, 0) >= 0;
+    return merged;
+  });
+  CHECK(marked);
+  const auto on_copy = bench.run(bench.copy, base, change);
+  CHECK(description(bench, on_overlay) == description(bench, on_copy));
+  CHECK(on_overlay.diff_id == on_copy.diff_id);
+  // The layer stands for itself: the upper directory would not.
+  const auto next = bench.run(bench.overlay, {base[0], on_overlay}, [](int root) {
+    CHECK(read_file_at(root, "moved/a", 100) == "one");
+    CHECK(read_file_at(root, "b", 100) == "three");
+  });
+  CHECK(bench.indexes.get(next)->entries.empty());
+}
+
 TEST_CASE("a command that writes to one name of a lower file leaves its other names alone") {
   if (tests::lacks_root()) return;
   Bench bench;
@@ -289,4 +340,18 @@ TEST_CASE("what changed since the stamps were taken is told from what did not") 
   CHECK(second.same_inode("old", info));
   CHECK(second.clock_held());
   CHECK(first.size() == 1);
+}
+
+TEST_CASE("a new name of a file with other names below takes all of them along (LAY-25)") {
+  if (tests::lacks_root()) return;
+  Bench bench;
+  const std::vector<oci::LayerBlob> base = {
+      bench.add({file("a", "one"), {tests::hard_link_entry("b", "a"), {}}, {tests::hard_link_entry("c", "a"), {}}})};
+  for (const char* name : {"a", "b", "c"}) {
+    CAPTURE(name);
+    const auto change = [&](int root) { REQUIRE(::link(at(root, name).c_str(), at(root, "n").c_str()) == 0); };
+    const auto on_overlay = bench.run(bench.overlay, base, change);
+    const auto on_copy = bench.run(bench.copy, base, change);
+    CHECK(description(bench, on_copy) == description(bench, on_overlay));
+  }
 }

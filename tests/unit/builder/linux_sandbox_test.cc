@@ -320,6 +320,27 @@ TEST_CASE("a limit that cannot be set is an error with its name") {
   }
 }
 
+TEST_CASE("a command never runs without the AppArmor profile it was to have (SBX-98)") {
+  if (cannot_run()) return;
+  if (::access("/sys/kernel/security/apparmor/policy/profiles", F_OK) == 0) {
+    std::puts("skipped: the profile may be loaded here");
+    return;
+  }
+  Bench bench;
+  LinuxSandbox confined({.scratch_dir = bench.dir(),
+                         .flavour = tests::overlay_flavour(),
+                         .apparmor = {"attr/apparmor/exec", ""}});
+  const auto ignore = [](int, std::string_view) {};
+  auto spec = bench.spec("echo ran > /ran");
+  CHECK_THROWS_WITH_AS(confined.run(spec, ignore, {}), doctest::Contains("AppArmor profile imgbuild-default"),
+                       SystemError);
+  CHECK_FALSE(exists(bench.upper(), "ran"));
+  bench.fresh();
+  spec.rootfs = bench.spec("").rootfs;
+  spec.insecure = true;  // has no profile, as it has no filter
+  CHECK(confined.run(spec, ignore, {}).exit_code == 0);
+}
+
 TEST_CASE("a command sees of a file from outside the flags of its mount and nothing else") {
   if (cannot_run()) return;
   Bench bench;

@@ -42,7 +42,11 @@ void check_golden(const std::string& name, const cli::DoctorReport& report) {
 
 }  // namespace
 
-TEST_CASE("doctor has nothing to say to root on a host") { check_golden("root", machine(Tier::root, {})); }
+TEST_CASE("doctor has nothing to say to root on a host") {
+  auto report = machine(Tier::root, {});
+  report.support.apparmor.reason = "the AppArmor profile imgbuild-default is not loaded";
+  check_golden("root", report);
+}
 
 TEST_CASE("doctor names the missing subordinate ids") {
   auto report = machine(Tier::single_id, {{Tier::root, Cause::not_root, 0, ""},
@@ -88,6 +92,7 @@ TEST_CASE("doctor says where overlays would work") {
   report.support.snapshotter = "copy";
   report.support.snapshotter_reason = "mount overlay: not supported as upperdir";
   report.facts.store_file_system = "overlay";
+  report.support.apparmor.attribute = "attr/apparmor/exec";
   check_golden("store-on-overlay", report);
 }
 
