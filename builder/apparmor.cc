@@ -27,7 +27,8 @@ std::string read_text(const std::string& path) {
 bool has_profile(std::string_view profiles, std::string_view name) {
   for (const auto line : split(profiles, '\n')) {
     const auto mode = line.rfind(" (");
-    if (mode != std::string_view::npos && line.substr(0, mode) == name) return line.substr(mode) != " (unconfined)";
+    if (mode != std::string_view::npos && line.substr(0, mode) == name)
+      return line.substr(mode) != " (unconfined)";
   }
   return false;
 }
@@ -36,7 +37,8 @@ bool has_profile(std::string_view profiles, std::string_view name) {
 
 AppArmorChoice choose_apparmor(const AppArmorFacts& facts) {
   if (trim(facts.enabled) != "Y") return {"", "AppArmor is not enabled"};
-  if (!facts.is_root) return {"", "only root outside of user namespaces puts commands under an AppArmor profile"};
+  if (!facts.is_root)
+    return {"", "only root outside of user namespaces puts commands under an AppArmor profile"};
   if (!has_profile(facts.profiles, kAppArmorProfile))
     return {"", cat("the AppArmor profile ", kAppArmorProfile, " is not loaded")};
   return {facts.has_own_dir ? "attr/apparmor/exec" : "attr/exec", ""};

@@ -15,23 +15,6 @@ namespace imgbuild::builder {
 
 namespace {
 
-/// Blanks and backslashes stand as octal numbers in mountinfo.
-std::string unescape(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto digit = [&](std::size_t at) { return at < text.size() ? text[at] - '0' : -1; };
-    const int high = digit(i + 1), middle = digit(i + 2), low = digit(i + 3);
-    const auto octal = [](int d) { return d >= 0 && d <= 7; };
-    if (text[i] == '\\' && octal(high) && octal(middle) && octal(low)) {
-      out += static_cast<char>(high * 64 + middle * 8 + low);
-      i += 3;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
 struct Mount {
   std::string root, point;
   bool unified = false;
@@ -45,7 +28,7 @@ std::optional<Mount> parse_mount(std::string_view line) {
   if (fields.size() < 5 || fields.end() - separator < 4) return std::nullopt;
   const auto type = separator[1];
   if (type != "cgroup" && type != "cgroup2") return std::nullopt;
-  Mount mount{unescape(fields[3]), unescape(fields[4]), type == "cgroup2", {}};
+  Mount mount{unescape_mount_path(fields[3]), unescape_mount_path(fields[4]), type == "cgroup2", {}};
   for (const auto option : split(separator[3], ',')) mount.options.emplace_back(option);
   return mount;
 }
@@ -73,6 +56,22 @@ std::string read_all_of(const char* path) {
 }
 
 }  // namespace
+
+std::string unescape_mount_path(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto digit = [&](std::size_t at) { return at < text.size() ? text[at] - '0' : -1; };
+    const int high = digit(i + 1), middle = digit(i + 2), low = digit(i + 3);
+    const auto octal = [](int d) { return d >= 0 && d <= 7; };
+    if (text[i] == '\\' && octal(high) && octal(middle) && octal(low)) {
+      out += static_cast<char>(high * 64 + middle * 8 + low);
+      i += 3;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
 
 CgroupPaths parse_cgroup_paths(std::string_view mountinfo, std::string_view own_groups) {
   std::vector<Mount> mounts;

@@ -19,6 +19,9 @@ struct CgroupPaths {
   std::map<std::string, CgroupPlace> v1;  ///< by controller
 };
 
+/// A path as mountinfo writes it, where blanks and backslashes stand as octal numbers.
+std::string unescape_mount_path(std::string_view text);
+
 /// From the texts of /proc/self/mountinfo and /proc/self/cgroup. Hierarchies that are not mounted, or whose
 /// mount does not show our own group, are left out.
 CgroupPaths parse_cgroup_paths(std::string_view mountinfo, std::string_view own_groups);

@@ -58,7 +58,8 @@ UniqueFd describe(const SandboxSpec& spec) {
   request.fields().tty_gid = launch::kNone;
   request.fields().capabilities = capabilities();
   // Loading a filter takes rights that a container does not give; its own applies then (SBX-97).
-  if (spec.filter_calls && has_capability(own_capabilities(), CAP_SYS_ADMIN)) request.set_filter(default_seccomp_filter());
+  if (spec.filter_calls && has_capability(own_capabilities(), CAP_SYS_ADMIN))
+    request.set_filter(default_seccomp_filter());
   return request.finish();
 }
 

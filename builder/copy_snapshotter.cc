@@ -192,8 +192,9 @@ CopySnapshotter::CopySnapshotter(int store_root, oci::BlobStore& blobs, LayerInd
     : options_(options),
       indexes_(indexes),
       work_(store_root),
-      contents_(store_root, blobs, indexes, work_,
-                {.epoch = options.epoch, .uses = options.uses, .syncer = options.syncer, .content_only = true}) {}
+      contents_(
+          store_root, blobs, indexes, work_,
+          {.epoch = options.epoch, .uses = options.uses, .syncer = options.syncer, .content_only = true}) {}
 
 void CopySnapshotter::keep(TreeCopy copy) {
   std::optional<TreeCopy> oldest;  // removed after the lock is free

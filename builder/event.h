@@ -81,8 +81,8 @@ struct Noted {
   bool for_everybody = false;  ///< shown without --debug too
 };
 
-using Event =
-    std::variant<StepStarted, StepOutput, StepProgress, StepUsed, StepFinished, Warned, Missed, Explained, Noted>;
+using Event = std::variant<StepStarted, StepOutput, StepProgress, StepUsed, StepFinished, Warned, Missed,
+                           Explained, Noted>;
 
 /// Receives what a build reports. `on_event` is called from any thread: thread-safe, quick, never throws.
 class EventSink {

@@ -18,6 +18,7 @@
 #include "builder/machine_facts.h"
 #include "builder/overlay_snapshotter.h"
 #include "builder/run_environment.h"
+#include "builder/store_place.h"
 #include "builder/tier_advice.h"
 #include "builder/work_area.h"
 
@@ -76,6 +77,7 @@ std::string run_support_line(const RunSupport& support) {
     out += cat("; no ", tier_name(first->tier), ": ", first->text());
   }
   if (!support.snapshotter_reason.empty()) out += cat("; no overlay: ", support.snapshotter_reason);
+  if (!support.better_place.empty()) out += cat(" (", one_line(overlay_advice(support.better_place)), ")");
   return out;
 }
 
@@ -129,6 +131,8 @@ bool LazyRunSupport::has_overlay(RunSupport& support) const {
   support.snapshotter_reason = failure.error_number == 0
                                    ? failure.what
                                    : cat(failure.what, ": ", to_lower(std::strerror(failure.error_number)));
+  support.overlay_failed = true;
+  support.better_place = find_store_place().value_or("");
   return false;
 }
 
@@ -137,9 +141,9 @@ void LazyRunSupport::open_namespaced(RunSupport& support, bool overlay) {
   const bool single_id = support.tier == Tier::single_id;
   int scratch = -1;
   if (overlay) {
-    opened_->overlay = std::make_unique<OverlaySnapshotter>(options_.store_root, blobs_, indexes_, flavour,
-                                                            options_.epoch, options_.syncer, options_.uses,
-                                                            single_id);
+    opened_->overlay =
+        std::make_unique<OverlaySnapshotter>(options_.store_root, blobs_, indexes_, flavour, options_.epoch,
+                                             options_.syncer, options_.uses, single_id);
     support.snapshots = opened_->overlay.get();
     scratch = opened_->overlay->scratch_dir();
   } else {
@@ -196,7 +200,7 @@ RunSupport LazyRunSupport::open() {
     support.refusal =
         cat("overlay snapshots cannot be had: ",
             support.tier == Tier::chroot ? "tier T3 has no mounts" : support.snapshotter_reason);
-    const Advice advice = overlay_advice();
+    const Advice advice = overlay_advice(support.better_place);
     support.advice = {one_line(advice), "or leave out --snapshotter=overlay"};
     support.tier = Tier::none;
   }

@@ -28,6 +28,8 @@ struct RunSupport {
   Tier tier = Tier::none;
   std::string snapshotter;         ///< "overlay" or "copy"
   std::string snapshotter_reason;  ///< why not overlay; empty otherwise
+  bool overlay_failed = false;     ///< it was tried
+  std::string better_place;        ///< then: a directory with a file system that could carry overlays
   std::vector<Blocker> blockers;   ///< of the better tiers
   AppArmorChoice apparmor;         ///< how commands get their AppArmor profile, or why they get none
 };

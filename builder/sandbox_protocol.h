@@ -88,8 +88,9 @@ struct LaunchRequest {
       0;                          ///< no process namespace: a keeper ends what the command started (SBX-87)
   std::uint32_t chroot_only = 0;  ///< no namespaces and no mounts at all: fd_root is a directory (RLS-19)
   std::uint32_t no_groups = 0;    ///< supplementary groups cannot be set here (RLS-11)
-  std::uint32_t label_file = kNone;  ///< string: file below /proc/thread-self that takes `label`; kNone: no label
-  std::uint32_t label = kNone;       ///< string: AppArmor profile of the command (SBX-98)
+  std::uint32_t label_file =
+      kNone;                    ///< string: file below /proc/thread-self that takes `label`; kNone: no label
+  std::uint32_t label = kNone;  ///< string: AppArmor profile of the command (SBX-98)
   std::uint32_t reserved = 0;
   std::uint64_t shm_size = 0;
   std::uint64_t capabilities = 0;  ///< bounding, and permitted and effective for root (SBX-72)

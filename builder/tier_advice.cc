@@ -119,10 +119,11 @@ std::vector<Advice> advice_for(const Blocker& blocker, const MachineFacts& facts
   return {};
 }
 
-Advice overlay_advice() {
+Advice overlay_advice(const std::string& place) {
   return {
       "put the store on ext4, xfs, btrfs or tmpfs: overlays do not work on overlays or network file systems",
-      "imgbuild build --root DIRECTORY …"};
+      cat("imgbuild build --root ",
+          place.empty() ? "DIRECTORY" : cat(place == "/" ? "" : printable(place), "/imgbuild"), " …")};
 }
 
 std::string one_line(const Advice& advice) {

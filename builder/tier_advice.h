@@ -17,8 +17,8 @@ struct Advice {
 /// What removes `blocker` on a machine like this (RLS-20). Pure. Empty when nothing is known to help.
 std::vector<Advice> advice_for(const Blocker& blocker, const MachineFacts& facts);
 
-/// What to do about a file system that carries no overlays.
-Advice overlay_advice();
+/// What to do about a file system that carries no overlays. `place`: a directory that would, if one is known.
+Advice overlay_advice(const std::string& place);
 
 /// For the note of an error: the title, and the snippet if it is one line.
 std::string one_line(const Advice& advice);

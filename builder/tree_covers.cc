@@ -201,8 +201,9 @@ void TreeCovers::put_mount(const SandboxMount& mount) {
       return;
     case Kind::bind:
       if (mount.of_host)
-        throw UnsupportedError(cat("what belongs at ", printable(target),
-                                   " is a file of this machine, which cannot be lent to a command without mounts"));
+        throw UnsupportedError(
+            cat("what belongs at ", printable(target),
+                " is a file of this machine, which cannot be lent to a command without mounts"));
       if (mount.device)
         put_device(target, mount.source_fd);
       else

@@ -58,9 +58,9 @@ std::string ways_up(const DoctorReport& report) {
         out += cat("  ", advice.title, ": as above\n");
     }
   }
-  if (!report.support.snapshotter_reason.empty() && report.support.tier < Tier::chroot) {
+  if (report.support.overlay_failed) {
     out += cat("\nTo get overlay snapshots (", printable(report.support.snapshotter_reason), "):\n");
-    add_advice(out, builder::overlay_advice());
+    add_advice(out, builder::overlay_advice(report.support.better_place));
   }
   return out;
 }
@@ -108,18 +108,19 @@ std::string render_doctor_json(const DoctorReport& report) {
                       {"chosen", tier == report.support.tier},
                       {"blocked_by", blocked}});
   }
-  json out = {{"tier", builder::tier_name(report.support.tier)},
-              {"ladder", ladder},
-              {"snapshotter", report.support.snapshotter},
-              {"no_overlay", printable(report.support.snapshotter_reason)},
-              {"limits", facts.cgroup},
-              {"launch_ns", report.launch ? json(report.launch->count()) : json()},
-              {"store", {{"path", printable(facts.store_path)}, {"file_system", facts.store_file_system}}},
-              {"kernel", facts.kernel},
-              {"security", facts.security},
-              {"seccomp", facts.seccomp},
-              {"apparmor", report.support.apparmor.attribute.empty() ? json() : json(builder::kAppArmorProfile)},
-              {"container", facts.container}};
+  json out = {
+      {"tier", builder::tier_name(report.support.tier)},
+      {"ladder", ladder},
+      {"snapshotter", report.support.snapshotter},
+      {"no_overlay", printable(report.support.snapshotter_reason)},
+      {"limits", facts.cgroup},
+      {"launch_ns", report.launch ? json(report.launch->count()) : json()},
+      {"store", {{"path", printable(facts.store_path)}, {"file_system", facts.store_file_system}}},
+      {"kernel", facts.kernel},
+      {"security", facts.security},
+      {"seccomp", facts.seccomp},
+      {"apparmor", report.support.apparmor.attribute.empty() ? json() : json(builder::kAppArmorProfile)},
+      {"container", facts.container}};
   return cat(out.dump(2, ' ', false, json::error_handler_t::replace), "\n");
 }
 

@@ -31,7 +31,7 @@ class StoreSession {
     int stdout_fd = 1;                ///< where outputs to `-` go
     bool durable = false;             ///< --durability=safe
     builder::StoreLimits limits;
-    std::stop_token stop;             ///< ends waiting for locks of the store
+    std::stop_token stop;  ///< ends waiting for locks of the store
   };
   /// Creates what is missing. Throws Error when the directory belongs to somebody else, is open to others, or
   /// was made by a newer version (STO-1, STO-2).

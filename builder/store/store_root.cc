@@ -141,8 +141,8 @@ bool is_current(const std::optional<Format>& format, const std::string& boot) {
 }
 
 void refuse_links(int dir, const std::string& path) {
-  for (const char* name : {"blobs", "cache", "contents", "corrupt", "indexes", "ingest", "layers", "locks", "mounts",
-                           "pieces", "steps", "tags", "trash", "blobs/sha256"}) {
+  for (const char* name : {"blobs", "cache", "contents", "corrupt", "indexes", "ingest", "layers", "locks",
+                           "mounts", "pieces", "steps", "tags", "trash", "blobs/sha256"}) {
     struct stat info {};
     if (::fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(info.st_mode)) {
       throw Error(cat("\"", name, "\" in the store ", printable(path), " is no directory"))

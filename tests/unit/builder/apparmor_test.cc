@@ -38,7 +38,8 @@ TEST_CASE("without a loaded profile, or as an ordinary user, there is none and i
   CHECK(reason({"Y\n", kLoaded, false, true}).find("only root") == 0);
   const std::string missing = "the AppArmor profile imgbuild-default is not loaded";
   CHECK(reason({"Y\n", "", true, true}) == missing);
-  CHECK(reason({"Y\n", "imgbuild-default-2 (enforce)\nx imgbuild-default (enforce)\n", true, true}) == missing);
+  CHECK(reason({"Y\n", "imgbuild-default-2 (enforce)\nx imgbuild-default (enforce)\n", true, true}) ==
+        missing);
   CHECK(reason({"Y\n", "imgbuild-default (unconfined)\n", true, true}) == missing);
   CHECK(reason({"Y\n", "imgbuild-default\n", true, true}) == missing);
 }

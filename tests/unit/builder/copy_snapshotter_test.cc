@@ -162,9 +162,9 @@ std::string description(Bench& bench, const oci::LayerBlob& layer) {
   std::string out;
   for (const auto& entry : bench.indexes.get(layer)->entries)
     out += cat(static_cast<int>(entry.kind), " ", entry.path, " ", entry.attributes.mode, " ",
-                      entry.attributes.uid, " ", entry.attributes.size, " ",
-                      std::min(entry.attributes.mtime.seconds, kEpoch), " ", entry.attributes.xattrs.size(), " ",
-                      entry.hard_link_target, "\n");
+               entry.attributes.uid, " ", entry.attributes.size, " ",
+               std::min(entry.attributes.mtime.seconds, kEpoch), " ", entry.attributes.xattrs.size(), " ",
+               entry.hard_link_target, "\n");
   return out;
 }
 
@@ -208,8 +208,9 @@ TEST_CASE("random commands make the same layers on overlays and on plain copies 
 TEST_CASE("an upper directory of another making is read as a whole (OVL-10, OVL-29)") {
   if (tests::lacks_root() || tests::lacks_first_namespace()) return;
   Bench bench;
-  const std::vector<oci::LayerBlob> base = {bench.add(
-      {dir("d"), dir("d/e"), file("d/a", "one", 5), file("d/e/f", "two"), file("b", "three"), file("c", "four")})};
+  const std::vector<oci::LayerBlob> base = {
+      bench.add({dir("d"), dir("d/e"), file("d/a", "one", 5), file("d/e/f", "two"), file("b", "three"),
+                 file("c", "four")})};
   const auto change = [](int root) {
     REQUIRE(::rename(at(root, "d").c_str(), at(root, "moved").c_str()) == 0);
     REQUIRE(::chmod(at(root, "b").c_str(), 0600) == 0);
@@ -292,8 +293,8 @@ TEST_CASE("devices 0:0 made by a command are left out, and take away what they r
 TEST_CASE("owners that cannot exist are noted and found again (RLS-10, RLS-12)") {
   if (tests::lacks_root()) return;
   Bench bench;
-  OverlaySnapshotter overlay(bench.store.fd(), bench.blobs, bench.indexes, oci::OverlayFlavour::user, 1, nullptr, nullptr,
-                             true);
+  OverlaySnapshotter overlay(bench.store.fd(), bench.blobs, bench.indexes, oci::OverlayFlavour::user, 1,
+                             nullptr, nullptr, true);
   CopySnapshotter copy(bench.store.fd(), bench.blobs, bench.indexes,
                        {.make_devices = false, .note_owners = true});
   auto directory = dir("d");
@@ -345,11 +346,13 @@ TEST_CASE("what changed since the stamps were taken is told from what did not") 
 TEST_CASE("a new name of a file with other names below takes all of them along (LAY-25)") {
   if (tests::lacks_root()) return;
   Bench bench;
-  const std::vector<oci::LayerBlob> base = {
-      bench.add({file("a", "one"), {tests::hard_link_entry("b", "a"), {}}, {tests::hard_link_entry("c", "a"), {}}})};
+  const std::vector<oci::LayerBlob> base = {bench.add(
+      {file("a", "one"), {tests::hard_link_entry("b", "a"), {}}, {tests::hard_link_entry("c", "a"), {}}})};
   for (const char* name : {"a", "b", "c"}) {
     CAPTURE(name);
-    const auto change = [&](int root) { REQUIRE(::link(at(root, name).c_str(), at(root, "n").c_str()) == 0); };
+    const auto change = [&](int root) {
+      REQUIRE(::link(at(root, name).c_str(), at(root, "n").c_str()) == 0);
+    };
     const auto on_overlay = bench.run(bench.overlay, base, change);
     const auto on_copy = bench.run(bench.copy, base, change);
     CHECK(description(bench, on_copy) == description(bench, on_overlay));

@@ -91,6 +91,8 @@ TEST_CASE("doctor says where overlays would work") {
   auto report = machine(Tier::root, {});
   report.support.snapshotter = "copy";
   report.support.snapshotter_reason = "mount overlay: not supported as upperdir";
+  report.support.overlay_failed = true;
+  report.support.better_place = "/data";
   report.facts.store_file_system = "overlay";
   report.support.apparmor.attribute = "attr/apparmor/exec";
   check_golden("store-on-overlay", report);
