@@ -83,7 +83,7 @@ BuildResult build_once(const BuildRequest& request, Host& host, EventSink& event
   const parser::Dockerfile dockerfile = parser::parse_dockerfile(inputs.dockerfile_text);
   phases.end("read Dockerfile");
 
-  HostBaseResolver bases(request, host);
+  HostBaseResolver bases(request, host, stop);
   const Plan plan = evaluate(dockerfile, evaluate_options(request, inputs), bases,
                              [&events](const Warned& warning) { events.on_event(warning); });
   phases.end("plan");
