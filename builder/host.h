@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/store_dir.h"
 #include "base/thread_pool.h"
 #include "base/timestamp.h"
 #include "builder/image_source.h"
@@ -36,7 +37,7 @@ struct Host {
   ThreadPool& pool;
   std::function<const RunSupport&()> run;  ///< what RUN needs, opened by the first call; thread-safe
   Syncer* syncer = nullptr;                ///< puts results on the disk for certain; none: --durability=fast
-  int store_root = -1;                     ///< the store's directory, for work areas
+  StoreDir store = -1;                     ///< for what is not finished
   std::string resolv_conf;                 ///< content for /etc/resolv.conf in the sandbox
   std::function<Timestamp()> clock;
 };

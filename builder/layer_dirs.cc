@@ -33,14 +33,14 @@ bool same_file(int dir, const std::string& name, int fd) {
 
 }  // namespace
 
-LayerDirStore::LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
+LayerDirStore::LayerDirStore(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes,
                              const WorkArea& work, const Options& options)
     : blobs_(blobs),
       indexes_(indexes),
       work_(work),
       options_(options),
-      layers_(open_store_dir(store_root, "layers")),
-      locks_(open_store_dir(store_root, "locks")) {}
+      store_(store),
+      layers_(open_store_dir(store.fd(), "layers")) {}
 
 std::string LayerDirStore::meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id,
                                      std::uint64_t epoch) const {
@@ -51,8 +51,8 @@ std::string LayerDirStore::meta_text(const oci::ChainId& chain, const oci::DiffI
   return cat(text, "end ", sha256(text).hex(), "\n");
 }
 
-FileLock LayerDirStore::lock(const oci::ChainId& chain) const {
-  return FileLock::acquire(locks_.get(), cat("layer-", chain.value.hex()), FileLock::Kind::exclusive);
+std::optional<WorkClaim> LayerDirStore::claim(const oci::ChainId& chain) const {
+  return store_.claim(kLayerClaim, chain.value, cat("layer ", chain.value.short_hex(), " to be extracted"));
 }
 
 std::shared_ptr<const LayerDir> LayerDirStore::open_valid(const oci::ChainId& chain,
@@ -103,7 +103,7 @@ std::vector<std::shared_ptr<const LayerDir>> LayerDirStore::open(const std::vect
     chain = oci::chain(chain, layers[i].diff_id);
     auto dir = find(*chain, layers[i].diff_id);
     if (!dir) {
-      const FileLock working = lock(*chain);
+      const auto working = claim(*chain);
       dir = find(*chain, layers[i].diff_id);  // another one may have been faster
       if (!dir) {
         extract(layers, i, *chain);
@@ -144,7 +144,7 @@ void LayerDirStore::publish_locked(TempDir dir, const oci::ChainId& chain, const
 }
 
 void LayerDirStore::publish(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id) {
-  const FileLock working = lock(chain);
+  const auto working = claim(chain);
   if (!find(chain, diff_id)) publish_locked(std::move(dir), chain, diff_id);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/file_lock.h"
+#include "base/store_dir.h"
 #include "base/syncer.h"
 #include "base/unique_fd.h"
 #include "base/use_log.h"
@@ -25,6 +26,9 @@ struct LayerDir {
   FileLock lease;
 };
 
+/// The kind of StoreDir::claim() for whoever extracts, publishes or removes a layer; its key is the chain ID.
+inline constexpr const char* kLayerClaim = "layers";
+
 /// `layers/<chain ID>/{fs,meta}` of the store: layers extracted as lower directories of an overlay (OVL-11).
 /// Such a directory is complete and never changes from the moment it has its name (STO-5, OVL-53); one
 /// without a valid `meta`, or of the other flavour, counts as not there and is replaced. Thread-safe, and
@@ -39,7 +43,7 @@ class LayerDirStore {
     Syncer* syncer =
         nullptr;  ///< puts a layer on the disk before it gets its name; such a layer has no epoch
   };
-  LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
+  LayerDirStore(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
                 const Options& options);
 
   /// The layers, base first; missing ones are extracted from their blobs.
@@ -55,14 +59,16 @@ class LayerDirStore {
   std::shared_ptr<const LayerDir> open_valid(const oci::ChainId& chain, const oci::DiffId& diff_id) const;
   void extract(const std::vector<oci::LayerBlob>& layers, std::size_t index, const oci::ChainId& chain);
   void publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
-  FileLock lock(const oci::ChainId& chain) const;
+  /// The right to extract or publish this layer.
+  std::optional<WorkClaim> claim(const oci::ChainId& chain) const;
   std::string meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id, std::uint64_t epoch) const;
 
   oci::BlobStore& blobs_;
   LayerIndexes& indexes_;
   const WorkArea& work_;
   const Options options_;
-  UniqueFd layers_, locks_;
+  StoreDir store_;
+  UniqueFd layers_;
   std::mutex mutex_;
   std::unordered_map<Digest, std::weak_ptr<const LayerDir>> open_;  // by chain ID
   /// The stacks that were opened last stay open: the next step of a stage wants the same layers and one more,

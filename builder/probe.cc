@@ -122,9 +122,9 @@ ProbeFailure probe_namespaces() {
   return {std::string(step_text(report.step)), report.error_number};
 }
 
-ProbeFailure probe_overlay(int store_dir, oci::OverlayFlavour flavour) {
+ProbeFailure probe_overlay(const StoreDir& store, oci::OverlayFlavour flavour) {
   try {
-    const TempDir dir = TempDir::create(store_dir, ".probe-");
+    const TempDir dir = store.make_work_dir();
     return try_overlay(dir.fd(), flavour);
   } catch (const SystemError& error) {
     std::string what = error.message();

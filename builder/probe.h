@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/store_dir.h"
 #include "oci/node_metadata.h"
 
 namespace imgbuild::builder {
@@ -33,9 +34,9 @@ struct ProbeFailure {
 };
 ProbeFailure probe_namespaces();
 
-/// Whether the file system of `store_dir` can carry overlays with their marks (OVL-30, OVL-50, OVL-51).
-/// Nothing is attached anywhere; a directory is made in `store_dir` and removed.
-ProbeFailure probe_overlay(int store_dir, oci::OverlayFlavour flavour);
+/// Whether the file system of `store` can carry overlays with their marks (OVL-30, OVL-50, OVL-51).
+/// Nothing is attached anywhere; a directory is made in it and removed.
+ProbeFailure probe_overlay(const StoreDir& store, oci::OverlayFlavour flavour);
 
 /// What to do about a failed probe.
 std::vector<std::string> advice_for(const ProbeFailure& failure, bool is_root);

@@ -94,7 +94,7 @@ class ArchiveContext final : public SourceTree {
 
 std::shared_ptr<ArchiveContext> try_unpack(const oci::ContentOpener& open, std::string_view name,
                                            Host& host) {
-  auto spool = std::make_shared<Spool>(host.store_root);
+  auto spool = std::make_shared<Spool>(host.store.work_fd());
   auto members = read_archive(open, name, *spool);
   if (!members) return nullptr;
   return std::make_shared<ArchiveContext>(std::move(*members), std::move(spool));

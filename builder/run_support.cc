@@ -8,11 +8,9 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/temp_dir.h"
 #include "builder/linux_sandbox.h"
 #include "builder/overlay_snapshotter.h"
 #include "builder/run_environment.h"
-#include "builder/work_area.h"
 
 namespace imgbuild::builder {
 
@@ -39,15 +37,12 @@ bool is_remembered(int store_root, const std::string& facts) {
 }
 
 /// Best effort: without it the next build probes again.
-void remember(int store_root, const std::string& facts) {
-  const std::string temporary = cat(kProbed, ".", random_name());
+void remember(const StoreDir& store, const std::string& facts) {
   try {
-    write_all(open_at(store_root, temporary, O_WRONLY | O_CREAT | O_EXCL, 0600).get(), facts, kProbed);
-    if (::renameat(store_root, temporary.c_str(), store_root, kProbed) == 0) return;
+    store.publish(store.fd(), kProbed, facts);
   } catch (const Error&) {
     // Nothing is lost by it.
   }
-  (void)::unlinkat(store_root, temporary.c_str(), 0);
 }
 
 }  // namespace
@@ -56,7 +51,7 @@ struct LazyRunSupport::Opened {
   OverlaySnapshotter snapshots;
   LinuxSandbox sandbox;
   Opened(const Options& options, oci::BlobStore& blobs, LayerIndexes& indexes)
-      : snapshots(options.store_root, blobs, indexes, options.tier.flavour, options.epoch, options.syncer,
+      : snapshots(options.store, blobs, indexes, options.tier.flavour, options.epoch, options.syncer,
                   options.uses),
         sandbox({.scratch_dir = snapshots.scratch_dir(), .flavour = options.tier.flavour}) {}
 };
@@ -74,20 +69,19 @@ const RunSupport& LazyRunSupport::get() {
 RunSupport LazyRunSupport::open() {
   const TierReport& tier = options_.tier;
   if (tier.tier == Tier::none) return {.refusal = tier.refusal, .advice = tier.advice};
-  const int root = options_.store_root;
+  const StoreDir& store = options_.store;
   const std::string facts = probe_facts(
-      root, options_.environment.empty() ? run_environment() : options_.environment, tier.flavour);
-  if (!is_remembered(root, facts)) {
+      store.fd(), options_.environment.empty() ? run_environment() : options_.environment, tier.flavour);
+  if (!is_remembered(store.fd(), facts)) {
     if (const auto failure = probe_namespaces(); failure.failed()) {
       return {.refusal = cat("cannot isolate commands here: ", failure.what, ": ",
                              to_lower(std::strerror(failure.error_number))),
               .advice = advice_for(failure, options_.is_root)};
     }
-    if (const auto failure = probe_overlay(root, tier.flavour); failure.failed())
+    if (const auto failure = probe_overlay(store, tier.flavour); failure.failed())
       return {.refusal = failure.what, .advice = advice_for(failure, options_.is_root)};
-    remember(root, facts);
+    remember(store, facts);
   }
-  sweep_stale_steps(root);  // what a killed process left (STO-30)
   opened_ = std::make_unique<Opened>(options_, blobs_, indexes_);
   return {.snapshots = &opened_->snapshots, .sandbox = &opened_->sandbox};
 }

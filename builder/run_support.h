@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/store_dir.h"
 #include "base/syncer.h"
 #include "base/use_log.h"
 #include "builder/layer_indexes.h"
@@ -30,7 +31,7 @@ struct RunSupport {
 class LazyRunSupport {
  public:
   struct Options {
-    int store_root = -1;
+    StoreDir store = -1;
     TierReport tier;          ///< the tier the process has moved into
     std::string environment;  ///< run_environment() before it did; empty: it moved nowhere
     bool is_root = false;     ///< for advice

@@ -5,8 +5,8 @@
 #include "base/strings.h"
 #include "builder/layer_content.h"
 #include "builder/output_limit.h"
-#include "builder/steps/run_devices.h"
 #include "builder/secret_guard.h"
+#include "builder/steps/run_devices.h"
 #include "builder/steps/run_mounts.h"
 #include "builder/steps/run_network.h"
 #include "builder/steps/run_trust.h"
@@ -184,14 +184,9 @@ const RunSupport& require_sandbox(const Host& host) {
   throw error;
 }
 
-}  // namespace
-
-StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_token stop) {
+StepOutcome run_now(const StepContext& context, const RunOp& op, const cache::CacheKey& key,
+                    RunMounts& mounts, std::stop_token stop) {
   Host& host = context.host;
-  RunMounts mounts(context, op);
-  const cache::CacheKey key = run_key(context, op, mounts);
-  if (const auto record = find_hit(context, key, false, {.arguments = op.arguments, .entries = {}}))
-    return outcome_of_hit(context, key, *record);
   const RunSupport& run = require_sandbox(host);
   if (op.argv.empty()) throw Error("RUN needs a command: arguments are required");
 
@@ -200,10 +195,10 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   const oci::FileTree below = host.indexes.tree(context.before.layers);
   const auto content = layer_content(host, context.before.layers);
   const UserIds user = resolve_user(op.user, below, *content);
-  mounts.open(user, stop);
   const auto snapshot = timed(context.times, PartTimes::Part::prepare,
                               [&] { return run.snapshots->prepare(context.before.layers); });
   const RunNetwork network(context, op.network, stop);
+  mounts.open(user, stop);  // last: others may wait for a cache
   SandboxSpec spec = make_spec(context, op, user, mounts, network, devices);
   apply_trust(spec, context, below, *content);
   spec.rootfs = snapshot->rootfs();
@@ -222,14 +217,23 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   require_success(context, op, user, result, tail.take());
   guard.check_output();
 
-  const auto entries = timed(context.times, PartTimes::Part::diff,
-                             [&] { return guard.guard(snapshot->diff(below)); });
+  const auto entries =
+      timed(context.times, PartTimes::Part::diff, [&] { return guard.guard(snapshot->diff(below)); });
   StepOutcome outcome =
       store_layer(context, key, entries, false, [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
         snapshot->commit(chain, layer.diff_id);
       });
   outcome.used = {result.cpu_time, result.peak_memory_bytes, result.peak_is_total};
   return outcome;
+}
+
+}  // namespace
+
+StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_token stop) {
+  RunMounts mounts(context, op);
+  const cache::CacheKey key = run_key(context, op, mounts);
+  const MissHints hints{.arguments = op.arguments, .entries = {}};
+  return hit_or_make({context, key, &hints}, stop, [&] { return run_now(context, op, key, mounts, stop); });
 }
 
 }  // namespace imgbuild::builder

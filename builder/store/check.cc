@@ -17,6 +17,8 @@
 #include "base/stream.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
+#include "base/work_claim.h"
+#include "builder/layer_dirs.h"
 #include "builder/store/inventory.h"
 #include "cache/record_files.h"
 #include "oci/disk_blob_store.h"
@@ -103,7 +105,8 @@ class Checker {
   }
 
   void check_leftover(const StoreItem& item) {
-    if (item.path == "trash" || store_.locks.is_held_by_others(kStoreLock))
+    if (item.path == "trash" || item.path == "steps" || item.path == "ingest" ||
+        store_.locks.is_held_by_others(kStoreLock))
       return;  // may be of a build that runs
     if (item.path.starts_with("cache/") || item.path.starts_with("tags/")) {
       const bool unfinished = item.path.ends_with(".tmp") || item.path.find("/.") != std::string::npos;
@@ -231,8 +234,7 @@ class Checker {
   bool remove_extracted(const StoreItem& item) {
     if (!request_.repair) return false;
     const UniqueFd locks = open_at(root_, "locks", O_RDONLY | O_DIRECTORY);
-    const auto making =
-        FileLock::try_acquire(locks.get(), cat("layer-", item.digest->hex()), FileLock::Kind::exclusive);
+    const auto making = WorkClaim::try_acquire(locks.get(), kLayerClaim, *item.digest);
     if (!making) return false;
     const UniqueFd dir = open_at_if_exists(root_, item.path, O_RDONLY | O_DIRECTORY);
     if (dir && open_at_if_exists(dir.get(), "meta", O_RDONLY | O_NONBLOCK) &&
