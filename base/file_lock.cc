@@ -1,50 +1,51 @@
 #include "base/file_lock.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <condition_variable>
-#include <mutex>
 
 #include "base/error.h"
+#include "base/lock_poll.h"
+#include "base/strings.h"
 
 namespace imgbuild {
 
 namespace {
 
-bool try_lock(int fd, FileLock::Kind kind, const std::string& name) {
-  struct flock request {};
-  request.l_type = kind == FileLock::Kind::shared ? F_RDLCK : F_WRLCK;
-  request.l_whence = SEEK_SET;
-  for (;;) {
-    if (::fcntl(fd, F_OFD_SETLK, &request) == 0) return true;
-    if (errno == EAGAIN || errno == EACCES) return false;
-    if (errno != EINTR) throw SystemError(errno, "lock", name);
-  }
+void note_owner(int fd) {
+  std::string line = cat(::getpid());
+  line.resize(11, ' ');
+  line += '\n';
+  (void)!::pwrite(fd, line.data(), line.size(), 0);  // for people only: a full disk must not stop anybody
+}
+
+pid_t noted_owner(int fd) {
+  char text[12] = {};
+  if (::pread(fd, text, sizeof text - 1, 0) <= 0) return 0;
+  return static_cast<pid_t>(parse_decimal(trim(std::string_view(text))).value_or(0));
 }
 
 }  // namespace
 
 std::optional<FileLock> FileLock::try_acquire(int dir, const std::string& name, Kind kind) {
   UniqueFd fd = open_at(dir, name, O_RDWR | O_CREAT, 0600);
-  if (!try_lock(fd.get(), kind, name)) return std::nullopt;
+  if (!try_lock(fd.get(), kind == Kind::exclusive, kWholeFile, name)) return std::nullopt;
   return FileLock(std::move(fd));
 }
 
-FileLock FileLock::acquire(int dir, const std::string& name, Kind kind, std::stop_token stop) {
+FileLock FileLock::acquire(int dir, const std::string& name, Kind kind, const LockWait& wait) {
   UniqueFd fd = open_at(dir, name, O_RDWR | O_CREAT, 0600);
-  // F_OFD_SETLKW cannot be woken by a stop token, so the wait polls with a growing pause.
-  std::mutex mutex;
-  std::condition_variable_any wake;
-  std::unique_lock guard(mutex);
-  auto pause = std::chrono::milliseconds(1);
-  while (!try_lock(fd.get(), kind, name)) {
-    wake.wait_for(guard, stop, pause, [] { return false; });
-    if (stop.stop_requested()) throw Cancelled();
-    pause = std::min(pause * 2, std::chrono::milliseconds(50));
-  }
+  poll_for_lock(
+      wait, [&] { return try_lock(fd.get(), kind == Kind::exclusive, kWholeFile, name); },
+      [&] { return noted_owner(fd.get()); });
+  if (kind == Kind::exclusive && wait.on_long) note_owner(fd.get());
+  return FileLock(std::move(fd));
+}
+
+std::optional<FileLock> FileLock::try_acquire_key(int dir, const std::string& name, std::uint64_t key) {
+  UniqueFd fd = open_at(dir, name, O_RDWR | O_CREAT, 0600);
+  if (!try_lock(fd.get(), true, range_of_key(key), name)) return std::nullopt;
   return FileLock(std::move(fd));
 }
 

@@ -101,21 +101,17 @@ UseLog::Uses UseLog::read(int dir) {
 void UseLog::append(const Timestamp& now) {
   std::string entries;
   for (const auto& what : noted_) entries += encode(what, now.seconds);
-  const UniqueFd file = open_at(dir_, kFile, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY, 0600);
+  const UniqueFd file = open_at(dir_.fd(), kFile, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY, 0600);
   write_all(file.get(), entries, kFile);
   const off_t size = ::lseek(file.get(), 0, SEEK_CUR);
   if (size < kShortenAt) return;
   // Two who shorten at once may lose entries of each other, which makes the order worse and nothing else.
-  const Uses uses = read(dir_);
+  const Uses uses = read(dir_.fd());
   if (static_cast<off_t>(uses.size() * kEntry) > size / 2 && uses.size() < kKept) return;
-  const std::string temporary = cat(".uses-", random_name());
   try {
-    const UniqueFd fresh = open_at(dir_, temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    write_all(fresh.get(), shortened(uses), kFile);
-    if (::renameat(dir_, temporary.c_str(), dir_, kFile.c_str()) != 0)
-      throw SystemError(errno, "rename", kFile);
+    dir_.publish(dir_.fd(), kFile, shortened(uses));
   } catch (const Error&) {
-    (void)::unlinkat(dir_, temporary.c_str(), 0);
+    // It stays long.
   }
 }
 

@@ -4,8 +4,10 @@
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "base/digest.h"
+#include "base/store_dir.h"
 #include "base/timestamp.h"
 
 namespace imgbuild {
@@ -22,8 +24,7 @@ class UseLog {
   };
   using Uses = std::unordered_map<Digest, Use>;
 
-  /// `dir` is borrowed.
-  explicit UseLog(int dir) noexcept : dir_(dir) {}
+  explicit UseLog(StoreDir dir) noexcept : dir_(std::move(dir)) {}
 
   void note(const Digest& what);
   /// Appends what was noted since the last time. A disk that does not take it costs a worse order and nothing
@@ -35,7 +36,7 @@ class UseLog {
 
  private:
   void append(const Timestamp& now);
-  int dir_;
+  StoreDir dir_;
   std::mutex mutex_;
   std::unordered_set<Digest> noted_;
 };

@@ -5,11 +5,12 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "builder/named_contexts.h"
+#include "builder/remote_time.h"
 
 namespace imgbuild::builder {
 
-HostBaseResolver::HostBaseResolver(const BuildRequest& request, Host& host)
-    : request_(request), host_(host) {}
+HostBaseResolver::HostBaseResolver(const BuildRequest& request, Host& host, std::stop_token stop)
+    : request_(request), host_(host), stop_(std::move(stop)) {}
 
 ResolvedBase HostBaseResolver::add(const std::string& key, const oci::Platform& platform, oci::Image image) {
   const auto [entry, fresh] = known_.emplace(std::pair(key, platform.str()), resolved_.size());
@@ -50,6 +51,15 @@ std::optional<ResolvedBase> HostBaseResolver::named_context(const std::string& n
     return base;
   }
   return add(cat("context ", context->name), platform, std::move(*opened->image));
+}
+
+std::optional<std::int64_t> HostBaseResolver::context_time(const std::string& name) {
+  const NamedContext* context = find_named_context(request_.named_contexts, name, request_.platform);
+  return context == nullptr ? std::nullopt : named_context_time(*context, request_, host_, stop_);
+}
+
+std::optional<std::int64_t> HostBaseResolver::remote_time(const RemoteAdd& add) {
+  return remote_add_time(add, request_, host_, stop_);
 }
 
 }  // namespace imgbuild::builder

@@ -83,7 +83,7 @@ BuildResult build_once(const BuildRequest& request, Host& host, EventSink& event
   const parser::Dockerfile dockerfile = parser::parse_dockerfile(inputs.dockerfile_text);
   phases.end("read Dockerfile");
 
-  HostBaseResolver bases(request, host);
+  HostBaseResolver bases(request, host, stop);
   const Plan plan = evaluate(dockerfile, evaluate_options(request, inputs), bases,
                              [&events](const Warned& warning) { events.on_event(warning); });
   phases.end("plan");
@@ -134,7 +134,7 @@ BuildResult build_once(const BuildRequest& request, Host& host, EventSink& event
 std::optional<Error> full_store(const SystemError& error, const Host& host) {
   struct statvfs info {};
   if ((error.error_number() != ENOSPC && error.error_number() != EDQUOT) ||
-      ::fstatvfs(host.store_root, &info) != 0)
+      ::fstatvfs(host.store.fd(), &info) != 0)
     return std::nullopt;
   const std::uint64_t free_bytes = std::uint64_t{info.f_bavail} * info.f_frsize;
   const bool no_names = info.f_files != 0 && info.f_favail == 0;

@@ -19,7 +19,7 @@ struct BuildInputs {
   std::string ignore_name;  ///< for messages; empty without an ignore file
   std::shared_ptr<SourceTree> context;
   std::shared_ptr<void> keep_alive;          ///< a temporary directory behind the context
-  std::optional<std::int64_t> context_time;  ///< commit time of a git context
+  std::optional<std::int64_t> context_time;  ///< of a commit, a download, or the newest file of an archive
 };
 
 /// Throws SyntaxError or Error with what to try.

@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <map>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -30,7 +32,10 @@ std::string instance_name(const CacheMountRequest& request) {
 
 }  // namespace
 
-CacheMounts::CacheMounts(int store_root, UseLog* uses) : uses_(uses) {
+std::string cache_mount_lock(const std::string& instance) { return cat("mount-", instance); }
+
+CacheMounts::CacheMounts(const StoreDir& store, UseLog* uses) : store_(store), uses_(uses) {
+  const int store_root = store.fd();
   ensure_dir_at(store_root, "mounts", 0700);
   ensure_dir_at(store_root, "locks", 0700);
   mounts_ = open_at(store_root, "mounts", O_RDONLY | O_DIRECTORY);
@@ -41,7 +46,7 @@ CacheMountLease CacheMounts::open_instance(const CacheMountRequest& request, con
   UniqueFd directory = open_at_if_exists(mounts_.get(), name, O_RDONLY | O_DIRECTORY);
   if (!directory) {
     // Made aside and renamed, so that nobody meets a cache that is half seeded.
-    TempDir fresh = TempDir::create(mounts_.get(), ".new-");
+    TempDir fresh = store_.make_work_dir();
     ensure_dir_at(fresh.fd(), "data", 0700);
     const UniqueFd data = open_at(fresh.fd(), "data", O_RDONLY | O_DIRECTORY);
     if (request.seed) request.seed(data.get());
@@ -63,31 +68,48 @@ CacheMountLease CacheMounts::open_instance(const CacheMountRequest& request, con
 CacheMountLease CacheMounts::acquire(const CacheMountRequest& request, std::stop_token stop) {
   const std::string name = instance_name(request);
   if (uses_ != nullptr) uses_->note(Digest::parse(cat("sha256:", name)));
-  const auto lock_name = [](const std::string& instance) { return "mount-" + instance; };
-  switch (request.sharing) {
-    case Sharing::shared: {
-      auto lock = FileLock::acquire(locks_.get(), lock_name(name), FileLock::Kind::shared, stop);
-      auto lease = open_instance(request, name);
+  if (request.sharing == Sharing::private_) {
+    for (unsigned number = 0;; ++number) {
+      const std::string instance = number == 0 ? name : cat(name, "-", number);
+      auto lock = FileLock::try_acquire(locks_.get(), cache_mount_lock(instance), FileLock::Kind::exclusive);
+      if (!lock) continue;
+      auto lease = open_instance(request, instance);
       lease.lock = std::move(lock);
       return lease;
     }
-    case Sharing::locked: {
-      auto lock = FileLock::acquire(locks_.get(), lock_name(name), FileLock::Kind::exclusive, stop);
-      auto lease = open_instance(request, name);
-      lease.lock = std::move(lock);
-      return lease;
+  }
+  const auto kind = request.sharing == Sharing::locked ? FileLock::Kind::exclusive : FileLock::Kind::shared;
+  auto lock =
+      FileLock::acquire(locks_.get(), cache_mount_lock(name), kind,
+                        store_.waiting_for(cat("the cache ", printable(request.id)), std::move(stop)));
+  auto lease = open_instance(request, name);
+  lease.lock = std::move(lock);
+  return lease;
+}
+
+std::vector<CacheMountLease> CacheMounts::acquire_all(const std::vector<CacheMountRequest>& requests,
+                                                      std::stop_token stop) {
+  std::map<std::string, std::vector<std::size_t>> by_name;
+  for (std::size_t i = 0; i < requests.size(); ++i) by_name[instance_name(requests[i])].push_back(i);
+  std::vector<CacheMountLease> leases(requests.size());
+  for (const auto& [name, users] : by_name) {
+    const auto is_locked = [&](std::size_t i) { return requests[i].sharing == Sharing::locked; };
+    const bool locked = std::any_of(users.begin(), users.end(), is_locked);
+    const CacheMountLease* first = nullptr;
+    for (const std::size_t i : users) {
+      if (requests[i].sharing == Sharing::private_) {
+        leases[i] = acquire(requests[i], stop);
+      } else if (first == nullptr) {
+        CacheMountRequest request = requests[i];
+        if (locked) request.sharing = Sharing::locked;
+        leases[i] = acquire(request, stop);
+        first = &leases[i];
+      } else {
+        leases[i].directory = first->directory.duplicate();
+      }
     }
-    case Sharing::private_:
-      break;
   }
-  for (unsigned number = 0;; ++number) {
-    const std::string instance = number == 0 ? name : cat(name, "-", number);
-    auto lock = FileLock::try_acquire(locks_.get(), lock_name(instance), FileLock::Kind::exclusive);
-    if (!lock) continue;
-    auto lease = open_instance(request, instance);
-    lease.lock = std::move(lock);
-    return lease;
-  }
+  return leases;
 }
 
 }  // namespace imgbuild::builder

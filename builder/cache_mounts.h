@@ -6,8 +6,10 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "base/file_lock.h"
+#include "base/store_dir.h"
 #include "base/unique_fd.h"
 #include "parser/mount_options.h"
 
@@ -34,18 +36,27 @@ struct CacheMountRequest {
   std::function<void(int directory)> seed;
 };
 
+/// The file of `locks/` that is locked while the cache mount `instance` of `mounts/` is used.
+std::string cache_mount_lock(const std::string& instance);
+
 /// The directories behind `RUN --mount=type=cache`, under `mounts/` of the store, named by a hash, never by
 /// the id. Content persists between builds and is never part of a layer. Thread- and process-safe.
 class CacheMounts {
  public:
   /// `uses` is told which instances are acquired (borrowed).
-  explicit CacheMounts(int store_root, UseLog* uses = nullptr);
+  explicit CacheMounts(const StoreDir& store, UseLog* uses = nullptr);
   /// Waits when the instance is locked (`locked`), takes a free or a new instance (`private`). Throws
   /// Cancelled.
   CacheMountLease acquire(const CacheMountRequest& request, std::stop_token stop);
+  /// All the caches of one RUN, in the order of `requests`. They are taken in the order of their names, so
+  /// that two commands that want the same ones never wait for each other (STO-23), and a cache that is asked
+  /// for twice is taken once.
+  std::vector<CacheMountLease> acquire_all(const std::vector<CacheMountRequest>& requests,
+                                           std::stop_token stop);
 
  private:
   CacheMountLease open_instance(const CacheMountRequest& request, const std::string& name);
+  StoreDir store_;
   UniqueFd mounts_;
   UniqueFd locks_;
   UseLog* uses_;

@@ -229,4 +229,30 @@ std::optional<std::vector<ArchiveMember>> read_archive(const oci::ContentOpener&
   return all;
 }
 
+std::optional<std::int64_t> newest_file_time(const oci::ContentOpener& open, std::string_view name) {
+  require_archive_library();
+  ArchiveReader reader(open(), name);
+  const oci::TarLimits limits;
+  std::uint64_t count = 0;
+  std::uint64_t total = 0;
+  bool is_archive = false;
+  std::optional<std::int64_t> newest;
+  try {
+    while (archive_entry* const entry = reader.next(is_archive)) {
+      const auto size = ::archive_entry_size(entry);
+      total += size > 0 ? static_cast<std::uint64_t>(size) : 0;
+      if (++count > limits.entries || total > limits.total_size) break;
+      const bool is_file =
+          ::archive_entry_filetype(entry) == AE_IFREG || ::archive_entry_hardlink(entry) != nullptr;
+      if (is_file && (!newest || ::archive_entry_mtime(entry) > *newest))
+        newest = ::archive_entry_mtime(entry);
+    }
+  } catch (const IntegrityError&) {
+    return std::nullopt;  // what reads it for its content says why
+  }
+  if (count > limits.entries || total > limits.total_size)
+    throw IntegrityError(cat("the archive \"", printable(name), "\" is beyond the limits for layers"));
+  return newest;
+}
+
 }  // namespace imgbuild::builder

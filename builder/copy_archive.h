@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,5 +25,10 @@ struct ArchiveMember {
 /// for a broken one or one beyond the limits for layers.
 std::optional<std::vector<ArchiveMember>> read_archive(const oci::ContentOpener& open, std::string_view name,
                                                        Spool& spool);
+
+/// When the newest file of the archive `open` gives was changed, seconds since 1970; contents are passed
+/// over. Nothing when it is no archive, holds no file or breaks off. Throws IntegrityError beyond the limits
+/// for layers.
+std::optional<std::int64_t> newest_file_time(const oci::ContentOpener& open, std::string_view name);
 
 }  // namespace imgbuild::builder

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/store_dir.h"
 #include "base/timestamp.h"
 #include "builder/content_provider.h"
 #include "builder/source_tree.h"
@@ -34,9 +35,7 @@ struct CopyRequest {
   bool takes_root = false;  ///< a missing DEST is the copied root itself, so --chmod changes it (git in ADD)
   /// --link: the copy happens in an empty root (COPY-70); the caller passes an empty target tree.
   Timestamp build_time;  ///< mtime of what the instruction creates
-  /// Where the bytes of unpacked archives wait for the layer: a directory's descriptor, borrowed; -1: in
-  /// memory.
-  int spool_directory = -1;
+  StoreDir spool = -1;   ///< where the bytes of unpacked archives wait for the layer; -1: in memory
 };
 
 /// A source that is not there.

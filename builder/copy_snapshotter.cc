@@ -187,13 +187,13 @@ class CopySnapshotter::Copy final : public LayerDirs {
   std::vector<int> fds_;
 };
 
-CopySnapshotter::CopySnapshotter(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
+CopySnapshotter::CopySnapshotter(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes,
                                  const Options& options)
     : options_(options),
       indexes_(indexes),
-      work_(store_root),
+      work_(store),
       contents_(
-          store_root, blobs, indexes, work_,
+          store, blobs, indexes, work_,
           {.epoch = options.epoch, .uses = options.uses, .syncer = options.syncer, .content_only = true}) {}
 
 void CopySnapshotter::keep(TreeCopy copy) {

@@ -34,8 +34,8 @@ class CopySnapshotter final : public Snapshotter {
     bool keep_owner = true;
     bool note_owners = false;  ///< only one id exists here (tier T2)
   };
-  /// `store_root` is borrowed, as are the others. Throws SystemError.
-  CopySnapshotter(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, const Options& options);
+  /// The others are borrowed. Throws SystemError.
+  CopySnapshotter(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes, const Options& options);
 
   std::unique_ptr<WritableSnapshot> prepare(const std::vector<oci::LayerBlob>& layers) override;
   std::shared_ptr<LayerDirs> open_layers(const std::vector<oci::LayerBlob>& layers) override;

@@ -7,7 +7,6 @@
 #include "builder/evaluate_instruction.h"
 #include "builder/evaluation.h"
 #include "builder/front_end.h"
-#include "builder/source_date.h"
 #include "parser/parser.h"
 
 namespace imgbuild::builder {
@@ -67,24 +66,6 @@ void Evaluation::run() {
   }
   finish_target(stages_[target_].planned);
   linter_.finish();
-}
-
-/// SDE-1, SDE-3.
-void Evaluation::resolve_source_date() {
-  constexpr std::string_view kName = "SOURCE_DATE_EPOCH";
-  const auto given = build_args_.find(kName);
-  const GlobalArg* global = globals_->declaration(kName);
-  if (given == build_args_.end() && (global == nullptr || !global->value)) return;
-  const std::string text = given != build_args_.end() ? given->second : *global->value;
-  try {
-    source_date_epoch_ = parse_source_date_epoch(text, options_.context_time);
-  } catch (Error& error) {
-    if (given == build_args_.end()) error.locate(global->where);
-    throw;
-  }
-  if (!source_date_epoch_ || given == build_args_.end()) return;
-  given->second = cat(*source_date_epoch_);
-  if (global != nullptr) globals_->set(kName, given->second);
 }
 
 /// The graph sees neither the instructions of replaced stages (CTX-11) nor variables in COPY --from, which

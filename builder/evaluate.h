@@ -32,7 +32,7 @@ struct EvaluateOptions {
   bool check_all_stages = false;                  ///< LNT-20: evaluate unreachable stages too
   const parser::IgnoreMatcher* ignore = nullptr;  ///< of the main context, for CopyIgnoredFile
   std::string ignore_name;                        ///< ".dockerignore", for texts
-  std::optional<std::int64_t> context_time;       ///< of a git context, for SOURCE_DATE_EPOCH=context (SDE-2)
+  std::optional<std::int64_t> context_time;       ///< of the main context, for SOURCE_DATE_EPOCH (SDE-2)
 };
 
 /// The config of a base image, or what a named context stands for.
@@ -40,6 +40,12 @@ struct ResolvedBase {
   Origin origin;            ///< FromImage, FromContext or FromScratch
   oci::ImageConfig config;  ///< of the image; the empty config for contexts
   std::string title;        ///< for messages: fully qualified name
+};
+
+/// A URL or git reference and what it must be, as ADD and ADD --checksum have them, expanded.
+struct RemoteAdd {
+  std::string source;
+  std::string checksum;  ///< may be empty
 };
 
 /// Finds base images and named contexts while the Dockerfile is evaluated (FROM-2 points 1, 4, 5; CTX-10…14).
@@ -55,6 +61,11 @@ class BaseResolver {
   /// the order this resolver hands them out; equal reference and platform give the same number.
   virtual ResolvedBase image(const std::string& reference, const oci::Platform& platform) = 0;
   virtual std::vector<PlannedImage> images() const = 0;
+  /// The times SOURCE_DATE_EPOCH may name (SDE-2), seconds since 1970: of the named context `name`, which
+  /// exists, and of the source of an ADD. Nothing for what has no time of its own, such as a directory, and
+  /// where times do not matter, as in a check.
+  virtual std::optional<std::int64_t> context_time(const std::string& name);
+  virtual std::optional<std::int64_t> remote_time(const RemoteAdd& add);
 };
 
 /// Evaluates a parsed Dockerfile: resolves the stage graph, expands every variable, applies metadata

@@ -84,6 +84,7 @@ class Evaluation {
   Origin other_source(const std::string& name, std::size_t user);
   Origin stage_origin(std::size_t stage, std::size_t user);
   void resolve_source_date();
+  std::optional<std::int64_t> epoch_named(const std::string& text);
   void finish_target(PlannedStage& stage) const;
   void collect_outline(std::size_t stage, std::set<std::size_t>& seen, Outline& outline) const;
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -64,6 +65,12 @@ struct Missed {
   std::vector<std::string> arguments;  ///< which variables are build arguments
   std::string note;                    ///< the reason, where it is not one of the inputs
 };
+/// Something takes long because somebody else is at it: another build, or another stage of this one.
+struct Waiting {
+  std::optional<StepId> step;  ///< nothing: it is no step that waits
+  std::string what;            ///< "the same step in another build"
+  int pid = 0;                 ///< of the process that is at it, 0 if unknown
+};
 /// For `--explain`: why a step was not taken from the cache, one event a step.
 struct Explained {
   StepId step;
@@ -82,7 +89,7 @@ struct Noted {
 };
 
 using Event = std::variant<StepStarted, StepOutput, StepProgress, StepUsed, StepFinished, Warned, Missed,
-                           Explained, Noted>;
+                           Explained, Noted, Waiting>;
 
 /// Receives what a build reports. `on_event` is called from any thread: thread-safe, quick, never throws.
 class EventSink {

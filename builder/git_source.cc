@@ -62,7 +62,7 @@ class Fetch {
         options_(options),
         program_(options.program),
         stop_(stop),
-        directory_(TempDir::create(options.work_directory, "git-")) {
+        directory_(TempDir::create(options.work_directory, options.work_prefix)) {
     std::string text = reference.remote;
     if (text.starts_with("github.com/")) text = cat("https://", text);
     check_git_remote(text);

@@ -16,7 +16,8 @@ namespace imgbuild::builder {
 
 struct GitFetchOptions {
   GitProgram program;
-  std::string work_directory;  ///< absolute; a private directory is made in it
+  std::string work_directory;        ///< absolute; a private directory is made in it
+  std::string work_prefix = "git-";  ///< how its name begins
   bool keep_git_dir = false;
   std::string checksum;  ///< commit id or its beginning; empty: not checked (ADD-46)
   /// The Authorization value for an http(s) remote's host; empty: none (ADD-48).

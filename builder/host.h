@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/store_dir.h"
 #include "base/thread_pool.h"
 #include "base/timestamp.h"
 #include "builder/image_source.h"
@@ -39,7 +40,7 @@ struct Host {
   std::function<const RunSupport&()> run;  ///< what RUN needs, opened by the first call; thread-safe
   bool run_is_doubtful = false;  ///< RUN may well be refused, which had better be found out before any step
   std::function<void(EventSink&)> announce_run;  ///< says once what RUN runs in (SBX-4); may be unset
-  int store_root = -1;                           ///< the store's directory, for work areas
+  StoreDir store = -1;                           ///< for what is not finished
   std::string resolv_conf;                       ///< content for /etc/resolv.conf in the sandbox
   std::function<Timestamp()> clock;
 };

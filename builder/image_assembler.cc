@@ -29,7 +29,7 @@ bool has_later_time(const oci::LayerIndex& index, std::int64_t epoch) {
 /// direction and written in the same, but entries must be known before they are written.
 oci::WrittenLayer rewrite_layer(const oci::LayerBlob& layer, std::int64_t epoch, const Compression& how,
                                 Host& host) {
-  Spool spool(host.store_root);
+  Spool spool(host.store.work_fd());
   std::vector<oci::PendingEntry> entries;
   const auto tar = oci::open_layer(host.blobs, layer);
   oci::read_layer(*tar, [&](const oci::LayerEntry& entry, oci::Placement, oci::TarReader& content,

@@ -71,14 +71,14 @@ std::shared_ptr<ContentProvider> extracted_content(LayerDirStore& store, std::ve
   return std::make_shared<LayerContent>(store, std::move(layers));
 }
 
-LayerDirStore::LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
+LayerDirStore::LayerDirStore(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes,
                              const WorkArea& work, const Options& options)
     : blobs_(blobs),
       indexes_(indexes),
       work_(work),
       options_(options),
-      layers_(open_store_dir(store_root, options.content_only ? "contents" : "layers")),
-      locks_(open_store_dir(store_root, "locks")) {}
+      store_(store),
+      layers_(open_store_dir(store.fd(), options.content_only ? "contents" : "layers")) {}
 
 std::string LayerDirStore::meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id,
                                      std::uint64_t epoch) const {
@@ -92,10 +92,9 @@ std::string LayerDirStore::meta_text(const oci::ChainId& chain, const oci::DiffI
   return cat(text, "end ", sha256(text).hex(), "\n");
 }
 
-FileLock LayerDirStore::lock(const oci::ChainId& chain) const {
-  return FileLock::acquire(locks_.get(),
-                           cat(options_.content_only ? "content-" : "layer-", chain.value.hex()),
-                           FileLock::Kind::exclusive);
+std::optional<WorkClaim> LayerDirStore::claim(const oci::ChainId& chain) const {
+  return store_.claim(options_.content_only ? kContentClaim : kLayerClaim, chain.value,
+                      cat("layer ", chain.value.short_hex(), " to be extracted"));
 }
 
 std::shared_ptr<const LayerDir> LayerDirStore::open_valid(const oci::ChainId& chain,
@@ -145,7 +144,7 @@ std::shared_ptr<const LayerDir> LayerDirStore::open_chain(const std::vector<oci:
                                                           std::size_t index, const oci::ChainId& chain) {
   auto dir = find(chain, layers[index].diff_id);
   if (dir) return dir;
-  const FileLock working = lock(chain);
+  const auto working = claim(chain);
   dir = find(chain, layers[index].diff_id);  // another one may have been faster
   if (!dir) {
     extract(layers, index, chain);
@@ -199,7 +198,7 @@ void LayerDirStore::publish_locked(TempDir dir, const oci::ChainId& chain, const
 }
 
 void LayerDirStore::publish(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id) {
-  const FileLock working = lock(chain);
+  const auto working = claim(chain);
   if (!find(chain, diff_id)) publish_locked(std::move(dir), chain, diff_id);
 }
 

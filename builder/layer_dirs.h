@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/file_lock.h"
+#include "base/store_dir.h"
 #include "base/syncer.h"
 #include "base/unique_fd.h"
 #include "base/use_log.h"
@@ -39,6 +40,16 @@ class OpenLayers final : public LayerDirs {
   std::vector<int> fds_;
 };
 
+/// The kinds of StoreDir::claim() for whoever extracts, publishes or removes a layer, or only the bytes of its
+/// files; the key is the chain ID.
+inline constexpr const char* kLayerClaim = "layers";
+inline constexpr const char* kContentClaim = "contents";
+/// Of what lies at `path` in the store: `layers/…` or `contents/…`.
+inline bool is_content_path(std::string_view path) { return path.starts_with("contents/"); }
+inline const char* claim_of_layer_path(std::string_view path) {
+  return is_content_path(path) ? kContentClaim : kLayerClaim;
+}
+
 /// `layers/<chain ID>/{fs,meta}` of the store: layers extracted as lower directories of an overlay (OVL-11).
 /// Such a directory is complete and never changes from the moment it has its name (STO-5, OVL-53); one
 /// without a valid `meta`, or of the other flavour, counts as not there and is replaced. Thread-safe, and
@@ -57,7 +68,7 @@ class LayerDirStore {
     /// directories, but they need no rights to be made and serve every kind of snapshotter.
     bool content_only = false;
   };
-  LayerDirStore(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
+  LayerDirStore(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
                 const Options& options);
 
   /// The layers, base first; missing ones are extracted from their blobs.
@@ -78,14 +89,16 @@ class LayerDirStore {
   std::shared_ptr<const LayerDir> open_valid(const oci::ChainId& chain, const oci::DiffId& diff_id) const;
   void extract(const std::vector<oci::LayerBlob>& layers, std::size_t index, const oci::ChainId& chain);
   void publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
-  FileLock lock(const oci::ChainId& chain) const;
+  /// The right to extract or publish this layer.
+  std::optional<WorkClaim> claim(const oci::ChainId& chain) const;
   std::string meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id, std::uint64_t epoch) const;
 
   oci::BlobStore& blobs_;
   LayerIndexes& indexes_;
   const WorkArea& work_;
   const Options options_;
-  UniqueFd layers_, locks_;
+  StoreDir store_;
+  UniqueFd layers_;
   std::mutex mutex_;
   std::unordered_map<Digest, std::weak_ptr<const LayerDir>> open_;  // by chain ID
   /// The stacks that were opened last stay open: the next step of a stage wants the same layers and one more,

@@ -1,13 +1,9 @@
 #include "builder/layer_indexes.h"
 
 #include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
-
-#include <cerrno>
 
 #include "base/error.h"
-#include "base/temp_dir.h"
+#include "base/strings.h"
 #include "oci/layer_reader.h"
 
 namespace imgbuild::builder {
@@ -18,24 +14,15 @@ constexpr std::uint64_t kMaxIndexSize = std::uint64_t{4} << 30;
 
 }  // namespace
 
-LayerIndexes::LayerIndexes(int store_root, oci::BlobStore& blobs,
+LayerIndexes::LayerIndexes(const StoreDir& store, oci::BlobStore& blobs,
                            std::function<void(const oci::LayerBlob&)> fetch)
-    : blobs_(blobs), fetch_(std::move(fetch)) {
-  ensure_dir_at(store_root, "indexes", 0700);
-  dir_ = open_at(store_root, "indexes", O_RDONLY | O_DIRECTORY);
+    : store_(store), blobs_(blobs), fetch_(std::move(fetch)) {
+  ensure_dir_at(store.fd(), "indexes", 0700);
+  dir_ = open_at(store.fd(), "indexes", O_RDONLY | O_DIRECTORY);
 }
 
 void LayerIndexes::put(const oci::DiffId& id, const oci::LayerIndex& index) {
-  const std::string temporary = "." + random_name();
-  {
-    const UniqueFd file = open_at(dir_.get(), temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    write_all(file.get(), index.serialize(), "layer index");
-  }
-  if (::renameat(dir_.get(), temporary.c_str(), dir_.get(), id.value.hex().c_str()) != 0) {
-    const int error = errno;
-    (void)::unlinkat(dir_.get(), temporary.c_str(), 0);
-    throw SystemError(error, "publish layer index");
-  }
+  store_.publish(dir_.get(), id.value.hex(), index.serialize());
   const std::lock_guard guard(mutex_);
   indexes_[id.value] = std::make_shared<const oci::LayerIndex>(index);
 }
@@ -61,9 +48,18 @@ std::shared_ptr<const oci::LayerIndex> LayerIndexes::get(const oci::LayerBlob& l
     const std::lock_guard guard(mutex_);
     return indexes_.emplace(layer.diff_id.value, std::move(shared)).first->second;
   }
-  fetch_(layer);
-  put(layer.diff_id, oci::index_layer(blobs_, layer));
+  const auto working = store_.claim("indexes", layer.diff_id.value,
+                                    cat("layer ", layer.diff_id.value.short_hex(), " to be read"));
+  auto made_meanwhile = read(layer.diff_id);
+  if (!made_meanwhile) {
+    fetch_(layer);
+    put(layer.diff_id, oci::index_layer(blobs_, layer));
+  }
   const std::lock_guard guard(mutex_);
+  if (made_meanwhile) {
+    auto shared = std::make_shared<const oci::LayerIndex>(std::move(*made_meanwhile));
+    return indexes_.emplace(layer.diff_id.value, std::move(shared)).first->second;
+  }
   return indexes_.at(layer.diff_id.value);
 }
 

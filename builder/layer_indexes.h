@@ -6,6 +6,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "base/store_dir.h"
 #include "base/unique_fd.h"
 #include "oci/blob_store.h"
 #include "oci/descriptor.h"
@@ -19,7 +20,8 @@ namespace imgbuild::builder {
 class LayerIndexes {
  public:
   /// `fetch` makes sure that the blob of a layer is in `blobs` (it may come from a registry).
-  LayerIndexes(int store_root, oci::BlobStore& blobs, std::function<void(const oci::LayerBlob&)> fetch);
+  LayerIndexes(const StoreDir& store, oci::BlobStore& blobs,
+               std::function<void(const oci::LayerBlob&)> fetch);
 
   /// Keeps the index of a layer that was just written.
   void put(const oci::DiffId& id, const oci::LayerIndex& index);
@@ -30,6 +32,7 @@ class LayerIndexes {
  private:
   std::optional<oci::LayerIndex> read(const oci::DiffId& id) const;
 
+  StoreDir store_;
   UniqueFd dir_;
   oci::BlobStore& blobs_;
   std::function<void(const oci::LayerBlob&)> fetch_;

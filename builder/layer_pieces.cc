@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <libdeflate.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,7 +10,6 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/temp_dir.h"
 
 namespace imgbuild::builder {
 
@@ -93,10 +91,10 @@ std::optional<std::vector<PackedPiece>> decode_pieces(std::string_view bytes, co
   return pieces;
 }
 
-LayerPieces LayerPieces::open(int store_root, const oci::BlobStore& blobs, const Digest& blob,
+LayerPieces LayerPieces::open(const StoreDir& store, const oci::BlobStore& blobs, const Digest& blob,
                               const Compression& how) try {
   LayerPieces out;
-  const UniqueFd list = open_at_if_exists(store_root, cat("pieces/", blob.hex()), O_RDONLY);
+  const UniqueFd list = open_at_if_exists(store.fd(), cat("pieces/", blob.hex()), O_RDONLY);
   if (!list || !blobs.find_blob(blob)) return out;
   const auto pieces =
       decode_pieces(read_file(list.get(), kMaxListSize, "list of pieces"), codec_identity(how));
@@ -120,20 +118,11 @@ std::size_t LayerPieces::load(const Digest& plain, std::span<char> out) const {
   return checksum({out.data(), out.size()}) == piece.packed_crc ? piece.size : 0;
 }
 
-void save_layer_pieces(int store_root, const Digest& blob, const Compression& how,
+void save_layer_pieces(const StoreDir& store, const Digest& blob, const Compression& how,
                        const std::vector<PackedPiece>& pieces) try {
-  ensure_dir_at(store_root, "pieces", 0700);
-  const UniqueFd dir = open_at(store_root, "pieces", O_RDONLY | O_DIRECTORY);
-  const std::string temporary = "." + random_name();
-  const UniqueFd file = open_at(dir.get(), temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
-  try {
-    write_all(file.get(), encode_pieces(codec_identity(how), pieces), "list of pieces");
-    if (::renameat(dir.get(), temporary.c_str(), dir.get(), blob.hex().c_str()) != 0)
-      throw SystemError(errno, "rename", "list of pieces");
-  } catch (...) {
-    (void)::unlinkat(dir.get(), temporary.c_str(), 0);
-    throw;
-  }
+  ensure_dir_at(store.fd(), "pieces", 0700);
+  const UniqueFd dir = open_at(store.fd(), "pieces", O_RDONLY | O_DIRECTORY);
+  store.publish(dir.get(), blob.hex(), encode_pieces(codec_identity(how), pieces));
 } catch (const SystemError&) {
   // A full or read-only store; the layer itself is complete.
 }

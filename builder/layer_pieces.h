@@ -8,6 +8,7 @@
 
 #include "base/compress.h"
 #include "base/packed_pieces.h"
+#include "base/store_dir.h"
 #include "base/unique_fd.h"
 #include "oci/blob_store.h"
 
@@ -21,7 +22,7 @@ class LayerPieces final : public PackedPieces {
   LayerPieces() = default;
   /// Those of the layer `blob`, if they were compressed as `how` says. None when there is no list, it is
   /// damaged, or the layer is not stored.
-  static LayerPieces open(int store_root, const oci::BlobStore& blobs, const Digest& blob,
+  static LayerPieces open(const StoreDir& store, const oci::BlobStore& blobs, const Digest& blob,
                           const Compression& how);
 
   std::size_t load(const Digest& plain, std::span<char> out) const override;
@@ -33,7 +34,7 @@ class LayerPieces final : public PackedPieces {
 };
 
 /// Keeps the list of the layer `blob`. A store that does not take it only costs the next build time.
-void save_layer_pieces(int store_root, const Digest& blob, const Compression& how,
+void save_layer_pieces(const StoreDir& store, const Digest& blob, const Compression& how,
                        const std::vector<PackedPiece>& pieces);
 
 /// The stored form, and back; nothing for anything the first did not write.

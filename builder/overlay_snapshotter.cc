@@ -100,14 +100,14 @@ class OverlaySnapshot final : public WritableSnapshot {
 
 }  // namespace
 
-OverlaySnapshotter::OverlaySnapshotter(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
+OverlaySnapshotter::OverlaySnapshotter(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes,
                                        oci::OverlayFlavour flavour, std::uint64_t epoch, Syncer* syncer,
                                        UseLog* uses, bool note_owners)
     : flavour_(flavour),
       note_owners_(note_owners),
-      work_(store_root),
+      work_(store),
       empty_(make_dir(work_.fd(), "empty")),
-      dirs_(store_root, blobs, indexes, work_,
+      dirs_(store, blobs, indexes, work_,
             {.flavour = flavour,
              .make_devices = flavour == oci::OverlayFlavour::trusted,
              .epoch = epoch,

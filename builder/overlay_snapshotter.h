@@ -11,9 +11,9 @@ namespace imgbuild::builder {
 /// of its user namespace. Must outlive what it made.
 class OverlaySnapshotter final : public Snapshotter {
  public:
-  /// `store_root` is borrowed, as are the others. `note_owners`: no id but one exists here, so owners are
-  /// noted instead of set (tier T2). Throws SystemError.
-  OverlaySnapshotter(int store_root, oci::BlobStore& blobs, LayerIndexes& indexes,
+  /// The others are borrowed. `note_owners`: no id but one exists here, so owners are noted instead of set
+  /// (tier T2). Throws SystemError.
+  OverlaySnapshotter(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes,
                      oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted, std::uint64_t epoch = 1,
                      Syncer* syncer = nullptr, UseLog* uses = nullptr, bool note_owners = false);
 

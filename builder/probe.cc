@@ -140,7 +140,7 @@ std::string Blocker::text() const {
   return {};
 }
 
-std::optional<Blocker> probe_chroot(int store_dir) {
+std::optional<Blocker> probe_chroot(const StoreDir& store) {
   const auto blocked = [](Blocker::Cause cause, std::string detail, int error_number = 0) {
     return Blocker{Tier::chroot, cause, error_number, std::move(detail)};
   };
@@ -155,7 +155,7 @@ std::optional<Blocker> probe_chroot(int store_dir) {
   const std::uint64_t held = own_capabilities();
   for (const auto& needed : kNeeded)
     if (!has_capability(held, needed.number)) return blocked(Blocker::Cause::chroot_right, needed.name);
-  const TempDir dir = TempDir::create(store_dir, ".probe-");
+  const TempDir dir = store.make_work_dir();
   if (::mknodat(dir.fd(), "null", S_IFCHR | 0600, makedev(1, 3)) != 0)
     return blocked(Blocker::Cause::devices, "made", errno);
   const UniqueFd null(::openat(dir.fd(), "null", O_RDWR | O_CLOEXEC));
@@ -188,9 +188,9 @@ ProbeFailure probe_namespaces(const NamespaceProbe& probe) {
           kCauses[static_cast<std::size_t>(report.step)]};
 }
 
-ProbeFailure probe_overlay(int store_dir, oci::OverlayFlavour flavour) {
+ProbeFailure probe_overlay(const StoreDir& store, oci::OverlayFlavour flavour) {
   try {
-    const TempDir dir = TempDir::create(store_dir, ".probe-");
+    const TempDir dir = store.make_work_dir();
     return try_overlay(dir.fd(), flavour);
   } catch (const SystemError& error) {
     std::string what = error.message();

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/store_dir.h"
 #include "oci/node_metadata.h"
 
 namespace imgbuild::builder {
@@ -75,11 +76,11 @@ struct NamespaceProbe {
 };
 ProbeFailure probe_namespaces(const NamespaceProbe& probe = {});
 
-/// Whether this process could change the root of commands in `store_dir` and give them devices (RLS-19).
-std::optional<Blocker> probe_chroot(int store_dir);
+/// Whether this process could change the root of commands in `store` and give them devices (RLS-19).
+std::optional<Blocker> probe_chroot(const StoreDir& store);
 
-/// Whether the file system of `store_dir` can carry overlays with their marks (OVL-30, OVL-50, OVL-51).
-/// Nothing is attached anywhere; a directory is made in `store_dir` and removed.
-ProbeFailure probe_overlay(int store_dir, oci::OverlayFlavour flavour);
+/// Whether the file system of `store` can carry overlays with their marks (OVL-30, OVL-50, OVL-51).
+/// Nothing is attached anywhere; a directory is made in it and removed.
+ProbeFailure probe_overlay(const StoreDir& store, oci::OverlayFlavour flavour);
 
 }  // namespace imgbuild::builder

@@ -47,6 +47,9 @@ Digest digest_of(const oci::ContentOpener& open) {
 /// An unpacked archive as a context. `spool` holds the contents and lives as long as the tree.
 class ArchiveContext final : public SourceTree {
  public:
+  /// Of the newest file (SDE-2).
+  std::optional<std::int64_t> newest() const { return newest_; }
+
   ArchiveContext(std::vector<ArchiveMember> members, std::shared_ptr<Spool> spool)
       : spool_(std::move(spool)) {
     std::map<std::string, const ArchiveMember*> files;
@@ -62,6 +65,9 @@ class ArchiveContext final : public SourceTree {
           throw IntegrityError(cat("the context archive links to a missing file: ", printable(path)));
         real = target->second;
       }
+      const std::int64_t seconds = member.attributes.mtime.seconds;
+      if (real->attributes.type == oci::FileType::regular && (!newest_ || seconds > *newest_))
+        newest_ = seconds;
       files[path] = real;
       if (real->attributes.type != oci::FileType::regular) {
         tree_.add(path, {real->attributes, group});
@@ -83,10 +89,12 @@ class ArchiveContext final : public SourceTree {
  private:
   std::shared_ptr<Spool> spool_;
   MemorySource tree_;
+  std::optional<std::int64_t> newest_;
 };
 
-std::shared_ptr<SourceTree> try_unpack(const oci::ContentOpener& open, std::string_view name, Host& host) {
-  auto spool = std::make_shared<Spool>(host.store_root);
+std::shared_ptr<ArchiveContext> try_unpack(const oci::ContentOpener& open, std::string_view name,
+                                           Host& host) {
+  auto spool = std::make_shared<Spool>(host.store.work_fd());
   auto members = read_archive(open, name, *spool);
   if (!members) return nullptr;
   return std::make_shared<ArchiveContext>(std::move(*members), std::move(spool));
@@ -116,6 +124,7 @@ std::shared_ptr<const SourceText> read_dockerfile_argument(const BuildRequest& r
 void use_single_file(BuildInputs& inputs, const BuildRequest& request, Host& host,
                      const oci::ContentOpener& open, const Timestamp& mtime, std::string_view name) {
   if (auto tree = try_unpack(open, name, host)) {
+    inputs.context_time = tree->newest();
     inputs.context = std::move(tree);
     inputs.dockerfile_text = read_from_tree(*inputs.context, request.dockerfile);
     return;

@@ -1,5 +1,7 @@
 #include "builder/remote_sources.h"
 
+#include <chrono>
+
 #include "base/error.h"
 #include "base/root_dir.h"
 #include "base/strings.h"
@@ -53,6 +55,46 @@ RemoteFetcher::RemoteFetcher(oci::HttpClient& http, cache::StatMemo& memo, Threa
 
 RemoteResult RemoteFetcher::fetch(const RemoteRequest& request, const SecretStore& secrets,
                                   std::stop_token stop) {
+  const std::string keep = request.keep_git_dir ? cat(*request.keep_git_dir ? 1 : 0) : std::string();
+  const std::string name = cat(request.source, "\n", request.checksum, "\n", keep);
+  for (;;) {
+    std::promise<RemoteResult> promise;
+    std::shared_future<RemoteResult> other;
+    {
+      const std::lock_guard guard(mutex_);
+      const auto [known, fresh] = shared_.try_emplace(name);
+      if (fresh)
+        known->second = promise.get_future().share();
+      else
+        other = known->second;
+    }
+    if (other.valid()) {
+      while (other.wait_for(std::chrono::milliseconds(20)) != std::future_status::ready) {
+        if (stop.stop_requested()) throw Cancelled();
+      }
+      try {
+        return other.get();
+      } catch (const std::exception&) {
+        continue;  // it failed for reasons of its own; ours are told to our user
+      }
+    }
+    try {
+      RemoteResult result = fetch_alone(request, secrets, stop);
+      promise.set_value(result);
+      return result;
+    } catch (...) {
+      {
+        const std::lock_guard guard(mutex_);
+        shared_.erase(name);
+      }
+      promise.set_exception(std::current_exception());
+      throw;
+    }
+  }
+}
+
+RemoteResult RemoteFetcher::fetch_alone(const RemoteRequest& request, const SecretStore& secrets,
+                                        std::stop_token stop) {
   const auto git = parser::parse_git_reference(request.source);
   if (git && !git->context_only) return fetch_git_tree(*git, request, false, secrets, stop);
   return fetch_file(request, {}, secrets, stop);
@@ -69,7 +111,8 @@ RemoteResult RemoteFetcher::fetch_git_tree(const parser::GitReference& reference
                           printable(reference.checksum), "\""));
   }
   GitFetchOptions options{.program = options_.git,
-                          .work_directory = options_.work_directory,
+                          .work_directory = cat(options_.store_path, "/work"),
+                          .work_prefix = options_.store.work_prefix(),
                           .keep_git_dir = request.keep_git_dir.value_or(false),
                           .checksum = request.checksum};
   const auto agent = secrets.ssh_sockets.find("default");
@@ -96,7 +139,7 @@ RemoteResult RemoteFetcher::fetch_file(const RemoteRequest& request, const std::
       .checksum = request.checksum,
       .authorization = http_authorization(secrets, oci::HttpUrl::parse(request.source).host()),
       .global_addresses_only = options_.global_addresses_only,
-      .spool_directory = options_.spool_directory,
+      .spool_directory = options_.store.work_fd(),
       .memo = options_.http_memo,
       .bodies = options_.http_bodies};
   FetchedFile file = fetch_http(http_, request.source, options, stop);

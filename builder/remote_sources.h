@@ -1,11 +1,15 @@
 #pragma once
 
 #include <functional>
+#include <future>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
 
+#include "base/store_dir.h"
 #include "base/thread_pool.h"
 #include "base/timestamp.h"
 #include "builder/git_source.h"
@@ -38,8 +42,8 @@ struct RemoteResult {
 
 struct RemoteOptions {
   GitProgram git;
-  std::string work_directory;          ///< absolute, for checkouts
-  int spool_directory = -1;            ///< for downloads; -1: in memory
+  std::string store_path;              ///< absolute, of `store`: git takes no descriptors
+  StoreDir store = -1;                 ///< for checkouts and downloads; -1: downloads stay in memory
   bool global_addresses_only = false;  ///< --block-private-urls
   HttpMemo* http_memo = nullptr;
   oci::BlobStore* http_bodies = nullptr;
@@ -51,7 +55,8 @@ class RemoteFetcher {
   RemoteFetcher(oci::HttpClient& http, cache::StatMemo& memo, ThreadPool* pool,
                 std::function<Timestamp()> clock, RemoteOptions options);
 
-  /// A URL or a git reference of an ADD. Throws SyntaxError for a wrong reference, otherwise as fetch_http,
+  /// A URL or a git reference of an ADD. The same request is fetched once; when that fails, everybody who
+  /// waited tries again. Throws Cancelled, SyntaxError for a wrong reference, otherwise as fetch_http,
   /// fetch_git.
   RemoteResult fetch(const RemoteRequest& request, const SecretStore& secrets, std::stop_token stop);
   /// A git reference, also those that are only one as a context (CTX-4). `mtime` is given to every file.
@@ -62,11 +67,16 @@ class RemoteFetcher {
                           std::stop_token stop);
 
  private:
+  RemoteResult fetch_alone(const RemoteRequest& request, const SecretStore& secrets, std::stop_token stop);
+
   oci::HttpClient& http_;
   cache::StatMemo& memo_;
   ThreadPool* pool_;
   std::function<Timestamp()> clock_;
   RemoteOptions options_;
+  std::mutex mutex_;
+  /// What was fetched or is under way, by request: two stages that name one source fetch it once.
+  std::map<std::string, std::shared_future<RemoteResult>> shared_;
 };
 
 }  // namespace imgbuild::builder

@@ -11,7 +11,6 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/temp_dir.h"
 #include "builder/chroot_sandbox.h"
 #include "builder/copy_snapshotter.h"
 #include "builder/linux_sandbox.h"
@@ -20,7 +19,6 @@
 #include "builder/run_environment.h"
 #include "builder/store_place.h"
 #include "builder/tier_advice.h"
-#include "builder/work_area.h"
 
 namespace imgbuild::builder {
 
@@ -47,15 +45,12 @@ bool is_remembered(int store_root, const std::string& facts) {
 }
 
 /// Best effort: without it the next build probes again.
-void remember(int store_root, const std::string& facts) {
-  const std::string temporary = cat(kProbed, ".", random_name());
+void remember(const StoreDir& store, const std::string& facts) {
   try {
-    write_all(open_at(store_root, temporary, O_WRONLY | O_CREAT | O_EXCL, 0600).get(), facts, kProbed);
-    if (::renameat(store_root, temporary.c_str(), store_root, kProbed) == 0) return;
+    store.publish(store.fd(), kProbed, facts);
   } catch (const Error&) {
     // Nothing is lost by it.
   }
-  (void)::unlinkat(store_root, temporary.c_str(), 0);
 }
 
 }  // namespace
@@ -115,7 +110,7 @@ void LazyRunSupport::probe_tier(RunSupport& support) const {
   if (support.tier == Tier::none && (named || options_.real_uid == 0)) return;
   const auto blocker = options_.real_uid != 0
                            ? std::optional(Blocker{Tier::chroot, Blocker::Cause::not_root, 0, {}})
-                           : probe_chroot(options_.store_root);
+                           : probe_chroot(options_.store);
   if (!blocker) return;
   support.blockers.push_back(*blocker);
   support.tier = Tier::none;
@@ -126,7 +121,7 @@ bool LazyRunSupport::has_overlay(RunSupport& support) const {
     support.snapshotter_reason = "excluded by --snapshotter=copy";
     return false;
   }
-  const auto failure = probe_overlay(options_.store_root, options_.tier.flavour);
+  const auto failure = probe_overlay(options_.store, options_.tier.flavour);
   if (!failure.failed()) return true;
   support.snapshotter_reason = failure.error_number == 0
                                    ? failure.what
@@ -142,13 +137,13 @@ void LazyRunSupport::open_namespaced(RunSupport& support, bool overlay) {
   int scratch = -1;
   if (overlay) {
     opened_->overlay =
-        std::make_unique<OverlaySnapshotter>(options_.store_root, blobs_, indexes_, flavour, options_.epoch,
+        std::make_unique<OverlaySnapshotter>(options_.store, blobs_, indexes_, flavour, options_.epoch,
                                              options_.syncer, options_.uses, single_id);
     support.snapshots = opened_->overlay.get();
     scratch = opened_->overlay->scratch_dir();
   } else {
     opened_->copy = std::make_unique<CopySnapshotter>(
-        options_.store_root, blobs_, indexes_,
+        options_.store, blobs_, indexes_,
         CopySnapshotter::Options{.epoch = options_.epoch,
                                  .syncer = options_.syncer,
                                  .uses = options_.uses,
@@ -168,7 +163,7 @@ void LazyRunSupport::open_namespaced(RunSupport& support, bool overlay) {
 
 void LazyRunSupport::open_chroot(RunSupport& support) {
   opened_->copy = std::make_unique<CopySnapshotter>(
-      options_.store_root, blobs_, indexes_,
+      options_.store, blobs_, indexes_,
       CopySnapshotter::Options{.epoch = options_.epoch, .syncer = options_.syncer, .uses = options_.uses});
   support.snapshots = opened_->copy.get();
   opened_->sandbox = std::make_unique<ChrootSandbox>(ChrootSandbox::Options{
@@ -179,23 +174,22 @@ RunSupport LazyRunSupport::open() {
   if (options_.read_only)
     return {.refusal = "the store is read-only, so there is no place for what a command writes",
             .advice = {"name a store that can be written with --root"}};
-  const int root = options_.store_root;
+  const StoreDir& store = options_.store;
   RunSupport support{.tier = options_.tier.tier, .blockers = options_.tier.blockers};
   opened_ = std::make_unique<Opened>();
   const bool usual = options_.isolation != Isolation::chroot &&
                      options_.snapshotter != SnapshotterKind::copy && !options_.shared_processes &&
                      support.tier < Tier::chroot;
   const std::string facts =
-      usual ? probe_facts(root, options_.environment.empty() ? run_environment() : options_.environment,
+      usual ? probe_facts(store.fd(), options_.environment.empty() ? run_environment() : options_.environment,
                           options_.tier.flavour)
             : std::string();
-  bool overlay = usual && is_remembered(root, facts);
+  bool overlay = usual && is_remembered(store.fd(), facts);
   if (!overlay) {
     probe_tier(support);
     if (support.tier < Tier::chroot) overlay = has_overlay(support);
-    if (usual && overlay) remember(root, facts);
+    if (usual && overlay) remember(store, facts);
   }
-  sweep_stale_steps(root);  // what a killed process left (STO-30)
   if (options_.snapshotter == SnapshotterKind::overlay && !overlay && support.tier != Tier::none) {
     support.refusal =
         cat("overlay snapshots cannot be had: ",
@@ -207,7 +201,7 @@ RunSupport LazyRunSupport::open() {
   if (support.tier == Tier::none) {
     // Files can still be read out of layers.
     opened_->copy = std::make_unique<CopySnapshotter>(
-        root, blobs_, indexes_,
+        store, blobs_, indexes_,
         CopySnapshotter::Options{
             .epoch = options_.epoch, .syncer = options_.syncer, .make_devices = false, .keep_owner = false});
     support.snapshots = opened_->copy.get();

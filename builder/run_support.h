@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/store_dir.h"
 #include "base/syncer.h"
 #include "base/use_log.h"
 #include "builder/apparmor.h"
@@ -46,7 +47,7 @@ void require_run(const RunSupport& support);
 class LazyRunSupport {
  public:
   struct Options {
-    int store_root = -1;
+    StoreDir store = -1;
     std::uint64_t epoch = 1;     ///< LayerDirStore::Options
     Syncer* syncer = nullptr;    ///< the same
     UseLog* uses = nullptr;      ///< the same

@@ -4,12 +4,19 @@
 #include <optional>
 #include <string_view>
 
+#include "builder/environment.h"
+#include "builder/evaluate.h"
+#include "builder/from_lines.h"
+#include "parser/instruction.h"
+
 namespace imgbuild::builder {
 
-/// The value of SOURCE_DATE_EPOCH (SDE-2): decimal seconds, or `context` for the time of the main context,
-/// which is nothing for a directory. Empty means: not set. Throws Error for anything else; times of named
-/// contexts and stages are refused as not supported.
-std::optional<std::int64_t> parse_source_date_epoch(std::string_view text,
-                                                    std::optional<std::int64_t> context_time);
+/// SOURCE_DATE_EPOCH as decimal seconds; nothing when `text` is no such number.
+std::optional<std::int64_t> parse_epoch_seconds(std::string_view text);
+
+/// The one remote source of a stage that SOURCE_DATE_EPOCH names (SDE-2): such a stage is FROM scratch and
+/// holds nothing but ARG lines and an ADD. Throws SyntaxError for any other, located.
+RemoteAdd source_date_add(const parser::Stage& stage, const BuildArgs& build_args, const GlobalScope& globals,
+                          char escape);
 
 }  // namespace imgbuild::builder

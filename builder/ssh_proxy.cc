@@ -121,7 +121,7 @@ bool ssh_request_allowed(std::uint8_t type) noexcept {
 }
 
 SshProxy::SshProxy(const Options& options)
-    : agent_(options.agent), keys_(options.keys), directory_(TempDir::create(options.directory, ".agent-")) {
+    : agent_(options.agent), keys_(options.keys), directory_(options.directory.make_work_dir()) {
   listener_ = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!listener_) throw SystemError(errno, "make the agent's socket");
   // The path of a socket is short, the store's need not be: the directory is named by its descriptor.

@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include "base/store_dir.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 
@@ -21,7 +22,7 @@ class SshProxy {
   struct Options {
     std::string agent;                    ///< path of the user's agent socket; unused with keys
     std::shared_ptr<const SshKeys> keys;  ///< an agent of our own that holds only these (SEC-20)
-    int directory = -1;                   ///< a private directory is made here for the socket
+    StoreDir directory = -1;              ///< a private directory is made here for the socket
     std::uint32_t mode = 0600;
     std::uint32_t uid = 0, gid = 0;
   };

@@ -1,7 +1,6 @@
 #include "cache/cache_store.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,7 +10,6 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
-#include "base/temp_dir.h"
 #include "base/unique_fd.h"
 #include "base/use_log.h"
 #include "cache/record_codec.h"
@@ -33,19 +31,6 @@ std::size_t input_bytes(const CacheRecord& record) {
   return total;
 }
 
-/// Replaces `dir`/`name` in one step: a reader sees the old bytes or the new ones.
-void publish(int dir, const std::string& name, std::string_view bytes) {
-  const std::string temporary = cat(name, ".", random_name(), ".tmp");
-  UniqueFd fd = open_at(dir, temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
-  try {
-    write_all(fd.get(), bytes, name);
-    if (::renameat(dir, temporary.c_str(), dir, name.c_str()) != 0) throw SystemError(errno, "rename", name);
-  } catch (...) {
-    (void)::unlinkat(dir, temporary.c_str(), 0);
-    throw;
-  }
-}
-
 /// The bytes of a file of ours, nothing when they cannot be had for whatever reason.
 std::optional<std::string> read_if_readable(int dir, const std::string& path, std::uint64_t limit) {
   const UniqueFd fd(::openat(dir, path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
@@ -59,9 +44,9 @@ std::optional<std::string> read_if_readable(int dir, const std::string& path, st
 
 class DiskCacheStore final : public CacheStore {
  public:
-  DiskCacheStore(int store_root, UseLog* uses) : uses_(uses) {
-    ensure_dir_at(store_root, "cache", 0700);
-    records_ = open_at(store_root, "cache", O_RDONLY | O_DIRECTORY);
+  DiskCacheStore(const StoreDir& store, UseLog* uses) : store_(store), uses_(uses) {
+    ensure_dir_at(store.fd(), "cache", 0700);
+    records_ = open_at(store.fd(), "cache", O_RDONLY | O_DIRECTORY);
     ensure_dir_at(records_.get(), "slots", 0700);
     slots_ = open_at(records_.get(), "slots", O_RDONLY | O_DIRECTORY);
   }
@@ -82,9 +67,9 @@ class DiskCacheStore final : public CacheStore {
     if (input_bytes(record) > kMaxInputBytes) {
       CacheRecord shorter = record;
       shorter.inputs.clear();
-      publish(dir.get(), name, encode_record(shorter));
+      store_.publish(dir.get(), name, encode_record(shorter));
     } else {
-      publish(dir.get(), name, encode_record(record));
+      store_.publish(dir.get(), name, encode_record(record));
     }
     if (!record.slot.empty()) add_to_slot(record);
     if (uses_ != nullptr) uses_->note(record.key);
@@ -139,9 +124,10 @@ class DiskCacheStore final : public CacheStore {
     const auto bytes = read_if_readable(dir.get(), name, kSlotFileLimit);
     std::string kept;
     for (const Digest& key : keys_of_slot(bytes.value_or(std::string()))) kept += cat(key.hex(), "\n");
-    publish(dir.get(), name, kept);
+    store_.publish(dir.get(), name, kept);
   }
 
+  StoreDir store_;
   UniqueFd records_;
   UniqueFd slots_;
   UseLog* uses_;
@@ -149,8 +135,8 @@ class DiskCacheStore final : public CacheStore {
 
 }  // namespace
 
-std::unique_ptr<CacheStore> open_cache_store(int store_root, UseLog* uses) {
-  return std::make_unique<DiskCacheStore>(store_root, uses);
+std::unique_ptr<CacheStore> open_cache_store(const StoreDir& store, UseLog* uses) {
+  return std::make_unique<DiskCacheStore>(store, uses);
 }
 
 }  // namespace imgbuild::cache

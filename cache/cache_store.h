@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/store_dir.h"
 #include "base/timestamp.h"
 #include "cache/cache_key.h"
 #include "oci/descriptor.h"
@@ -42,10 +43,9 @@ class CacheStore {
   }
 };
 
-/// `uses` is told which records are found and put (borrowed). The records below `cache/` of the store
-/// directory `store_root` (borrowed only during this call). Thread- and process-safe. put_record() throws
-/// SystemError when the disk does not take it. Format: docs/formats/cache-record.md. Throws SystemError when
-/// the directory cannot be made.
-std::unique_ptr<CacheStore> open_cache_store(int store_root, UseLog* uses = nullptr);
+/// The records below `cache/` of the store. `uses` is told which records are found and put (borrowed).
+/// Thread- and process-safe. put_record() throws SystemError when the disk does not take it. Format:
+/// docs/formats/cache-record.md. Throws SystemError when the directory cannot be made.
+std::unique_ptr<CacheStore> open_cache_store(const StoreDir& store, UseLog* uses = nullptr);
 
 }  // namespace imgbuild::cache

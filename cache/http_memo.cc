@@ -1,7 +1,6 @@
 #include "cache/http_memo.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,7 +9,6 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
-#include "base/temp_dir.h"
 #include "base/unique_fd.h"
 
 namespace imgbuild::cache {
@@ -57,11 +55,11 @@ std::optional<HttpMemoEntry> decode(std::string_view text) {
 
 class DiskHttpMemo final : public HttpMemo {
  public:
-  explicit DiskHttpMemo(int store_root) : root_(open_at(store_root, ".", O_RDONLY | O_DIRECTORY)) {}
+  explicit DiskHttpMemo(const StoreDir& store) : store_(store) {}
 
   std::optional<HttpMemoEntry> find(const std::string& url) const override {
     try {
-      const UniqueFd file = open_at_if_exists(root_.get(), name_of(url), O_RDONLY | O_NONBLOCK);
+      const UniqueFd file = open_at_if_exists(store_.fd(), name_of(url), O_RDONLY | O_NONBLOCK);
       if (!file) return std::nullopt;
       return decode(read_file(file.get(), 3 * kMaxHeader, "http memo"));
     } catch (const Error&) {
@@ -72,14 +70,8 @@ class DiskHttpMemo final : public HttpMemo {
   void remember(const std::string& url, const HttpMemoEntry& entry) override {
     if (!is_line(entry.etag) || !is_line(entry.last_modified)) return;
     try {
-      ensure_dir_at(root_.get(), "http", 0700);
-      const std::string temporary = cat("http/.", random_name());
-      {
-        const UniqueFd file = open_at(root_.get(), temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
-        write_all(file.get(), encode(entry), "http memo");
-      }
-      if (::renameat(root_.get(), temporary.c_str(), root_.get(), name_of(url).c_str()) != 0)
-        (void)::unlinkat(root_.get(), temporary.c_str(), 0);
+      ensure_dir_at(store_.fd(), "http", 0700);
+      store_.publish(store_.fd(), name_of(url), encode(entry));
     } catch (const SystemError&) {
       // A full disk or the like will tell the build itself, where it matters.
     }
@@ -89,13 +81,13 @@ class DiskHttpMemo final : public HttpMemo {
   /// URLs may hold user names and signed queries, so only their digest is kept.
   static std::string name_of(const std::string& url) { return cat("http/", sha256(url).hex()); }
 
-  UniqueFd root_;
+  StoreDir store_;
 };
 
 }  // namespace
 
-std::unique_ptr<HttpMemo> open_http_memo(int store_root) {
-  return std::make_unique<DiskHttpMemo>(store_root);
+std::unique_ptr<HttpMemo> open_http_memo(const StoreDir& store) {
+  return std::make_unique<DiskHttpMemo>(store);
 }
 
 }  // namespace imgbuild::cache

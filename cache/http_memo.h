@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/digest.h"
+#include "base/store_dir.h"
 
 namespace imgbuild::cache {
 
@@ -27,9 +28,9 @@ class HttpMemo {
   virtual void remember(const std::string& url, const HttpMemoEntry& entry) = 0;
 };
 
-/// The memo below `http/` of the store directory `store_root` (borrowed only during this call), which is made
+/// The memo below `http/` of the store, which is made
 /// when something is first remembered. A file that cannot be understood is an entry that is not there. Safe
 /// for any number of processes: an entry appears by one rename. Format: docs/formats/http-memo.md.
-std::unique_ptr<HttpMemo> open_http_memo(int store_root);
+std::unique_ptr<HttpMemo> open_http_memo(const StoreDir& store);
 
 }  // namespace imgbuild::cache

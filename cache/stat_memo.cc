@@ -75,8 +75,9 @@ struct InodeHash {
 
 class DiskStatMemo final : public StatMemo {
  public:
-  DiskStatMemo(int store_root, std::size_t max_entries)
-      : dir_(open_at(store_root, ".", O_RDONLY | O_DIRECTORY)),
+  DiskStatMemo(const StoreDir& store, std::size_t max_entries)
+      : store_(store),
+        dir_(open_at(store.fd(), ".", O_RDONLY | O_DIRECTORY)),
         max_entries_(max_entries),
         recent_(MemoFile::open(dir_.get(), kRecentName)),
         file_(MemoFile::open(dir_.get(), kFileName)),
@@ -210,19 +211,10 @@ class DiskStatMemo final : public StatMemo {
   }
 
   void publish(const std::string& name, std::string_view bytes) const {
-    const std::string temporary = cat(name, ".", random_name(), ".tmp");
-    const UniqueFd fd = open_at(dir_.get(), temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    try {
-      write_all(fd.get(), bytes, name);
-      if (::renameat(dir_.get(), temporary.c_str(), dir_.get(), name.c_str()) != 0) {
-        throw SystemError(errno, "rename", name);
-      }
-    } catch (...) {
-      (void)::unlinkat(dir_.get(), temporary.c_str(), 0);
-      throw;
-    }
+    store_.publish(dir_.get(), name, bytes);
   }
 
+  StoreDir store_;
   UniqueFd dir_;
   std::size_t max_entries_;
   MemoFile recent_;  ///< few entries, and the newer ones; opened first, or what moves from one to the other
@@ -242,8 +234,8 @@ bool is_settled(const FileIdentity& file, const Timestamp& read_at) noexcept {
   return is_later_by(file.mtime, read_at, grain) && is_later_by(file.ctime, read_at, grain);
 }
 
-std::unique_ptr<StatMemo> open_stat_memo(int store_root, std::size_t max_entries) {
-  return std::make_unique<DiskStatMemo>(store_root, max_entries);
+std::unique_ptr<StatMemo> open_stat_memo(const StoreDir& store, std::size_t max_entries) {
+  return std::make_unique<DiskStatMemo>(store, max_entries);
 }
 
 }  // namespace imgbuild::cache

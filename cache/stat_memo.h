@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/digest.h"
+#include "base/store_dir.h"
 #include "base/timestamp.h"
 
 namespace imgbuild::cache {
@@ -42,7 +43,7 @@ inline constexpr std::size_t kMaxMemoEntries = 1'000'000;
 /// save() joins what other processes saved meanwhile; when the disk does not take it, the memo stays as it
 /// was, which costs only time. Format: docs/formats/stat-memo.md. Throws SystemError only when `store_root`
 /// itself cannot be used.
-std::unique_ptr<StatMemo> open_stat_memo(int store_root, std::size_t max_entries = kMaxMemoEntries);
+std::unique_ptr<StatMemo> open_stat_memo(const StoreDir& store, std::size_t max_entries = kMaxMemoEntries);
 
 /// Whether a digest read at `read_at` may be believed for `file` from then on: a later write must give
 /// another mtime or ctime, so both have to be older than the grain of the clock that stamped them.

@@ -10,7 +10,6 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/temp_dir.h"
 #include "base/unique_fd.h"
 #include "oci/json_reader.h"
 
@@ -59,23 +58,14 @@ LoggedMiss from_json(const oci::JsonValue& object) {
 }
 
 /// Throws SystemError.
-void write_build_log(int store_root, const std::map<builder::StepId, LoggedMiss>& misses) {
+void write_build_log(const StoreDir& store, const std::map<builder::StepId, LoggedMiss>& misses) {
   json steps = json::array();
   for (const auto& [step, miss] : misses) steps.push_back(to_json(miss));
   const std::string text = json{{"version", kVersion}, {"steps", std::move(steps)}}.dump(
       -1, ' ', false, json::error_handler_t::replace);
-  ensure_dir_at(store_root, "logs", 0700);
-  const UniqueFd dir = open_at(store_root, "logs", O_RDONLY | O_DIRECTORY);
-  const std::string temporary = cat(kName, ".", random_name(), ".tmp");
-  const UniqueFd file = open_at(dir.get(), temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
-  try {
-    write_all(file.get(), text, kName);
-    if (::renameat(dir.get(), temporary.c_str(), dir.get(), kName) != 0)
-      throw SystemError(errno, "rename", kName);
-  } catch (...) {
-    (void)::unlinkat(dir.get(), temporary.c_str(), 0);
-    throw;
-  }
+  ensure_dir_at(store.fd(), "logs", 0700);
+  const UniqueFd dir = open_at(store.fd(), "logs", O_RDONLY | O_DIRECTORY);
+  store.publish(dir.get(), kName, text);
 }
 
 }  // namespace
@@ -147,10 +137,10 @@ void BuildLog::keep(const builder::Event& event) {
   }
 }
 
-void BuildLog::save(int store_root) const noexcept {
+void BuildLog::save(const StoreDir& store) const noexcept {
   try {
     const std::lock_guard guard(mutex_);
-    if (!misses_.empty()) write_build_log(store_root, misses_);
+    if (!misses_.empty()) write_build_log(store, misses_);
   } catch (const std::exception&) {
     // See build_log.h.
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/store_dir.h"
 #include "builder/event.h"
 
 namespace imgbuild::cli {
@@ -34,9 +35,9 @@ class BuildLog final : public builder::EventSink {
   BuildLog(builder::EventSink& next, int fd, bool explain_json, bool git_modes)
       : next_(next), fd_(fd), explain_json_(explain_json), git_modes_(git_modes) {}
   void on_event(const builder::Event& event) noexcept override;
-  /// Writes the misses to `logs/last-build.json` of the store, in one rename, when there were any. A log that cannot be
-  /// written is none: the build's own result is what the user has to know.
-  void save(int store_root) const noexcept;
+  /// Writes the misses to `logs/last-build.json` of the store, in one rename, when there were any. A log that
+  /// cannot be written is none: the build's own result is what the user has to know.
+  void save(const StoreDir& store) const noexcept;
 
  private:
   void keep(const builder::Event& event);

@@ -86,7 +86,7 @@ struct Question {
                 context.environment),
         inputs(builder::load_inputs(request, session.host(), {})),
         evaluate(builder::evaluate_options(request, inputs)),
-        bases(request, session.host()) {}
+        bases(request, session.host(), {}) {}
 };
 
 }  // namespace

@@ -216,7 +216,9 @@ builder::BuildRequest make_request(const BuildOptions& options, const Environmen
   request.explain = !options.explain.empty();
   request.no_cache_stages = options.no_cache_filter;
   request.timestamp = options.source_date_epoch;
-  if (!request.timestamp) {
+  const bool by_argument = std::any_of(request.build_args.begin(), request.build_args.end(),
+                                       [](const auto& arg) { return arg.first == "SOURCE_DATE_EPOCH"; });
+  if (!request.timestamp && !by_argument) {
     if (const auto epoch = environment.find("SOURCE_DATE_EPOCH"); epoch && !epoch->empty()) {
       const auto seconds = parse_decimal(*epoch);
       if (!seconds || *seconds > (std::uint64_t{1} << 40)) {

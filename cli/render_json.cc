@@ -65,6 +65,11 @@ json describe(const builder::Explained& e) {
   return {{"event", "explained"}, {"step", e.step},   {"cause", e.cause}, {"name", e.name},
           {"before", e.before},   {"after", e.after}, {"text", e.text},   {"others", e.others}};
 }
+json describe(const builder::Waiting& e) {
+  json out = {{"event", "waiting"}, {"what", e.what}, {"pid", e.pid}};
+  if (e.step) out["step"] = *e.step;
+  return out;
+}
 json describe(const builder::Noted& e) { return {{"event", "note"}, {"text", e.text}}; }
 
 }  // namespace

@@ -86,6 +86,12 @@ std::string PlainRenderer::render(const builder::Explained& event) {
   return cat("#", event.step + 1, " not cached: ", printable(event.text), "\n");
 }
 
+std::string PlainRenderer::render(const builder::Waiting& event) {
+  const std::string owner = event.pid == 0 ? std::string() : cat(", process ", event.pid);
+  return cat(event.step ? cat("#", *event.step + 1, " ") : std::string(), "waiting for ",
+             printable(event.what), owner, "\n");
+}
+
 std::string PlainRenderer::render(const builder::Noted& event) {
   if (event.for_everybody) return cat(printable(event.text), "\n");
   return debug_ ? cat("debug: ", printable(event.text), "\n") : std::string();

@@ -24,6 +24,7 @@ class PlainRenderer final : public builder::EventSink {
   std::string render(const builder::Missed& event);
   std::string render(const builder::Explained& event);
   std::string render(const builder::Noted& event);
+  std::string render(const builder::Waiting& event);
 
   struct Step {
     std::string label;

@@ -18,6 +18,7 @@
 #include "builder/run_support.h"
 #include "builder/store/store_root.h"
 #include "builder/store_image_source.h"
+#include "builder/work_area.h"
 #include "cache/cache_store.h"
 #include "cache/stat_memo.h"
 #include "oci/disk_blob_store.h"
@@ -56,9 +57,9 @@ std::string work_path(const std::string& path) {
   return cat(buffer, "/", path);
 }
 
-builder::RemoteOptions remote_options(const StoreSession::Options& given, int root,
-                                      const std::string& work_directory, cache::HttpMemo& memo,
-                                      oci::BlobStore& bodies, const Environment& environment) {
+builder::RemoteOptions remote_options(const StoreSession::Options& given, const StoreDir& store,
+                                      const std::string& path, cache::HttpMemo& memo, oci::BlobStore& bodies,
+                                      const Environment& environment) {
   builder::RemoteOptions options;
   const oci::HttpOptions http = http_options(given, environment);
   options.git.ca_pem = http.ca_pem;
@@ -69,8 +70,8 @@ builder::RemoteOptions remote_options(const StoreSession::Options& given, int ro
   options.git.ca_file = http.ca_file;
   options.git.ssh_socket = environment.find("SSH_AUTH_SOCK").value_or("");
   options.git.known_hosts = environment.find("IMGBUILD_SSH_KNOWN_HOSTS").value_or("");
-  options.work_directory = work_directory;
-  options.spool_directory = root;
+  options.store_path = path;
+  options.store = store;
   options.http_memo = &memo;
   options.http_bodies = &bodies;
   return options;
@@ -97,9 +98,9 @@ std::string store_path(const std::string& option, const Environment& environment
 
 /// In the order they must outlive one another.
 struct StoreSession::Parts {
-  std::stop_source stop;
   Syncer syncer;
   builder::StoreRoot store;
+  StoreDir dir;
   builder::StoreGuard guard;
   UseLog uses;
   ThreadPool pool;
@@ -125,25 +126,26 @@ struct StoreSession::Parts {
 
   Parts(const Options& options, const Environment& environment)
       : store(builder::open_store_root(options.path, options.stop)),
+        dir(root()),
         guard(store, options.limits, options.stop),
         uses(root()),
         pool(options.threads != 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency())),
-        blobs(root(),
+        blobs(dir,
               {.syncer = syncer_of(options), .epoch = store.epoch, .guard = &guard, .leases = &store.locks}),
-        images(root(), syncer_of(options), &uses),
-        cache(cache::open_cache_store(root(), &uses)),
-        memo(cache::open_stat_memo(root())),
-        http_memo(cache::open_http_memo(root())),
+        images(dir, syncer_of(options), &uses),
+        cache(cache::open_cache_store(dir, &uses)),
+        memo(cache::open_stat_memo(dir)),
+        http_memo(cache::open_http_memo(dir)),
         http(http_options(options, environment)),
         registry(http, {}),
-        puller(registry, blobs),
-        bases(blobs, images, puller, options.pull, wall_clock_now, stop.get_token()),
-        indexes(root(), blobs, [this](const oci::LayerBlob& layer) { bases.fetch({layer}); }),
-        cache_mounts(root(), &uses),
+        puller(registry, blobs, {.shared = dir}),
+        bases(blobs, images, puller, options.pull, wall_clock_now, options.stop),
+        indexes(dir, blobs, [this](const oci::LayerBlob& layer) { bases.fetch({layer}); }),
+        cache_mounts(dir, &uses),
         work_directory(work_path(options.path)),
         remote(http, *memo, &pool, wall_clock_now,
-               remote_options(options, root(), work_directory, *http_memo, blobs, environment)),
-        run({.store_root = root(),
+               remote_options(options, dir, work_directory, *http_memo, blobs, environment)),
+        run({.store = dir,
              .epoch = store.epoch,
              .syncer = syncer_of(options),
              .uses = &uses,
@@ -169,9 +171,13 @@ struct StoreSession::Parts {
              .run = [this]() -> const builder::RunSupport& { return run.get(); },
              .run_is_doubtful = run.is_doubtful(),
              .announce_run = [this](builder::EventSink& events) { announce(events); },
-             .store_root = root(),
+             .store = dir,
              .resolv_conf = read_resolv_conf(),
-             .clock = wall_clock_now} {}
+             .clock = wall_clock_now} {
+    dir.set_waiting(options.stop, options.on_wait);
+    // What killed processes left (STO-30).
+    if (options.with_sandbox && !store.read_only) builder::sweep_stale_work(dir);
+  }
 
   void announce(builder::EventSink& events) {
     std::call_once(announced, [&] {

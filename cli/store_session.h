@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -31,7 +32,9 @@ class StoreSession {
     int stdout_fd = 1;                ///< where outputs to `-` go
     bool durable = false;             ///< --durability=safe
     builder::StoreLimits limits;
-    std::stop_token stop;  ///< ends waiting for locks of the store
+    std::stop_token stop = {};  ///< ends transfers and waits for other builds
+    /// Hears of long waits for what another build is at, and its process (STO-24).
+    std::function<void(const std::string& what, pid_t owner)> on_wait = {};
   };
   /// Creates what is missing. Throws Error when the directory belongs to somebody else, is open to others, or
   /// was made by a newer version (STO-1, STO-2).

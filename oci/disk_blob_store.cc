@@ -78,19 +78,18 @@ class DiskBlobStore::Reader final : public Source {
 
 class DiskBlobStore::Writer final : public BlobWriter {
  public:
-  explicit Writer(const DiskBlobStore& store)
-      : store_(store), blobs_(store.blobs_.get()), ingest_(store.ingest_.get()) {
-    fd_ = UniqueFd(::openat(ingest_, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0444));
+  explicit Writer(const DiskBlobStore& store) : store_(store), blobs_(store.blobs_.get()) {
+    fd_ = UniqueFd(::openat(dir().work_fd(), ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0444));
     if (fd_) return;
     if (errno == ENOSPC || errno == EDQUOT || errno == EROFS) throw explain_write_error(errno, blobs_, 0);
     // Not every file system has unnamed files; then the name is removed if this is never committed.
-    const std::string name = random_name();
-    fd_ = open_at(ingest_, name, O_WRONLY | O_CREAT | O_EXCL, 0444);
+    const std::string name = dir().work_name();
+    fd_ = open_at(dir().work_fd(), name, O_WRONLY | O_CREAT | O_EXCL, 0444);
     name_ = name;
   }
 
   ~Writer() override {
-    if (!name_.empty()) (void)::unlinkat(ingest_, name_.c_str(), 0);
+    if (!name_.empty()) (void)::unlinkat(dir().work_fd(), name_.c_str(), 0);
   }
 
   void write(std::string_view bytes) override {
@@ -114,7 +113,7 @@ class DiskBlobStore::Writer final : public BlobWriter {
     const std::string target = digest.hex();
     const int linked = name_.empty() ? ::linkat(AT_FDCWD, cat("/proc/self/fd/", fd_.get()).c_str(), blobs_,
                                                 target.c_str(), AT_SYMLINK_FOLLOW)
-                                     : ::linkat(ingest_, name_.c_str(), blobs_, target.c_str(), 0);
+                                     : ::linkat(dir().work_fd(), name_.c_str(), blobs_, target.c_str(), 0);
     if (linked == 0) return;
     if (errno != EEXIST) throw explain_write_error(errno, blobs_, written_);
     replace_if_worse(target);
@@ -139,30 +138,31 @@ class DiskBlobStore::Writer final : public BlobWriter {
         ours.st_size == theirs.st_size && is_believed(theirs, store_.options_.epoch)) {
       return;
     }
-    const std::string fresh = random_name();
-    if (::linkat(AT_FDCWD, cat("/proc/self/fd/", fd_.get()).c_str(), ingest_, fresh.c_str(),
+    const std::string fresh = dir().work_name();
+    const int work = dir().work_fd();
+    if (::linkat(AT_FDCWD, cat("/proc/self/fd/", fd_.get()).c_str(), work, fresh.c_str(),
                  AT_SYMLINK_FOLLOW) != 0 ||
-        ::renameat(ingest_, fresh.c_str(), blobs_, target.c_str()) != 0) {
+        ::renameat(work, fresh.c_str(), blobs_, target.c_str()) != 0) {
       throw explain_write_error(errno, blobs_, written_);
     }
   }
 
+  const StoreDir& dir() const noexcept { return store_.store_; }
+
   const DiskBlobStore& store_;
   int blobs_;
-  int ingest_;
   UniqueFd fd_;
   std::string name_;  ///< only without unnamed files
   std::uint64_t written_ = 0;
 };
 
-DiskBlobStore::DiskBlobStore(int store_root, DiskBlobStoreOptions options) : options_(std::move(options)) {
-  root_ = open_at(store_root, ".", O_RDONLY | O_DIRECTORY);
-  ensure_dir_at(store_root, "ingest", 0700);
-  ensure_dir_at(store_root, "blobs", 0700);
-  const UniqueFd top = open_at(store_root, "blobs", O_RDONLY | O_DIRECTORY);
+DiskBlobStore::DiskBlobStore(const StoreDir& store, DiskBlobStoreOptions options)
+    : store_(store), options_(std::move(options)) {
+  root_ = open_at(store.fd(), ".", O_RDONLY | O_DIRECTORY);
+  ensure_dir_at(store.fd(), "blobs", 0700);
+  const UniqueFd top = open_at(store.fd(), "blobs", O_RDONLY | O_DIRECTORY);
   ensure_dir_at(top.get(), "sha256", 0700);
   blobs_ = open_at(top.get(), "sha256", O_RDONLY | O_DIRECTORY);
-  ingest_ = open_at(store_root, "ingest", O_RDONLY | O_DIRECTORY);
 }
 
 void DiskBlobStore::hold(const Digest& digest) const {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/key_locks.h"
+#include "base/store_dir.h"
 #include "base/syncer.h"
 #include "oci/blob_store.h"
 #include "oci/write_guard.h"
@@ -38,8 +39,8 @@ struct DiskBlobStoreOptions {
 /// (STO-21).
 class DiskBlobStore final : public BlobStore {
  public:
-  /// Creates what is missing below `store_root`. Throws SystemError.
-  explicit DiskBlobStore(int store_root, DiskBlobStoreOptions options = {});
+  /// Creates what is missing below `store`. Throws SystemError.
+  explicit DiskBlobStore(const StoreDir& store, DiskBlobStoreOptions options = {});
 
   std::optional<std::uint64_t> find_blob(const Digest& digest) const override;
   std::unique_ptr<Source> open_blob(const Digest& digest) const override;
@@ -61,9 +62,9 @@ class DiskBlobStore final : public BlobStore {
   void put_aside(const Digest& digest, int file) const noexcept;
   UniqueFd open_file(const Digest& digest) const;
 
+  StoreDir store_;
   UniqueFd root_;
   UniqueFd blobs_;
-  UniqueFd ingest_;
   DiskBlobStoreOptions options_;
   mutable std::mutex mutex_;
   mutable std::vector<Digest> set_aside_;

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,7 +11,6 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
-#include "base/temp_dir.h"
 #include "base/use_log.h"
 #include "oci/descriptor_json.h"
 
@@ -30,9 +28,10 @@ struct DirCloser {
 
 }  // namespace
 
-DiskImageStore::DiskImageStore(int store_root, Syncer* syncer, UseLog* uses) : syncer_(syncer), uses_(uses) {
-  ensure_dir_at(store_root, "tags", 0700);
-  tags_ = open_at(store_root, "tags", O_RDONLY | O_DIRECTORY);
+DiskImageStore::DiskImageStore(const StoreDir& store, Syncer* syncer, UseLog* uses)
+    : store_(store), syncer_(syncer), uses_(uses) {
+  ensure_dir_at(store.fd(), "tags", 0700);
+  tags_ = open_at(store.fd(), "tags", O_RDONLY | O_DIRECTORY);
 }
 
 std::optional<TaggedImage> DiskImageStore::read(const std::string& file) const {
@@ -69,18 +68,7 @@ void DiskImageStore::tag(const Reference& name, const Descriptor& target, const 
   json.key("updated").string(format_rfc3339(now));
   if (pulled) json.key("origin").string("pulled");
   json.end_object();
-  const std::string temporary = "." + random_name();
-  {
-    const UniqueFd file = open_at(tags_.get(), temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    write_all(file.get(), json.take(), "tag");
-    if (syncer_ != nullptr) syncer_->data(file.get(), "tag");
-  }
-  if (::renameat(tags_.get(), temporary.c_str(), tags_.get(), file_name(name).c_str()) != 0) {
-    const int error = errno;
-    (void)::unlinkat(tags_.get(), temporary.c_str(), 0);
-    throw SystemError(error, "publish tag", name.str());
-  }
-  if (syncer_ != nullptr) syncer_->directory(tags_.get(), "the names of images");
+  store_.publish(tags_.get(), file_name(name), json.take(), syncer_);
 }
 
 bool DiskImageStore::untag(const Reference& name) {

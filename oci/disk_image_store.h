@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/store_dir.h"
 #include "base/syncer.h"
 #include "base/unique_fd.h"
 #include "oci/image_store.h"
@@ -15,7 +16,7 @@ namespace imgbuild::oci {
 class DiskImageStore final : public ImageStore {
  public:
   /// `uses` is told which names are found. With a `syncer` names are on the disk when they are given (STO-6).
-  explicit DiskImageStore(int store_root, Syncer* syncer = nullptr, UseLog* uses = nullptr);
+  explicit DiskImageStore(const StoreDir& store, Syncer* syncer = nullptr, UseLog* uses = nullptr);
   std::optional<TaggedImage> find(const Reference& name) const override;
   void tag(const Reference& name, const Descriptor& target, const Timestamp& now,
            bool pulled = false) override;
@@ -24,6 +25,7 @@ class DiskImageStore final : public ImageStore {
 
  private:
   std::optional<TaggedImage> read(const std::string& file) const;
+  StoreDir store_;
   UniqueFd tags_;
   Syncer* syncer_;
   UseLog* uses_;

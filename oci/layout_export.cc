@@ -1,16 +1,14 @@
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/file_copy.h"
 #include "base/file_lock.h"
 #include "base/strings.h"
-#include "base/temp_dir.h"
 #include "oci/archive_content.h"
 #include "oci/archive_export.h"
 #include "oci/image_graph.h"
@@ -21,18 +19,11 @@ namespace imgbuild::oci {
 
 namespace {
 
-/// Writes beside and renames, so that a reader sees the old or the new file.
+/// A reader sees the old or the new file.
 void replace_file(int dir, const std::string& name, std::uint32_t mode, std::string_view text) {
-  const std::string temporary = cat(".", random_name());
-  UniqueFd file = open_at(dir, temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
-  try {
-    write_all(file.get(), text, name);
-    if (::renameat(dir, temporary.c_str(), dir, name.c_str()) != 0)
-      throw SystemError(errno, "rename to", name);
-  } catch (...) {
-    (void)::unlinkat(dir, temporary.c_str(), 0);
-    throw;
-  }
+  AtomicFile file(dir, name, mode);
+  write_all(file.fd(), text, name);
+  file.commit();
 }
 
 void fill_blob(int to, const BlobStore& blobs, const Descriptor& blob, const std::stop_token& stop) {
@@ -49,28 +40,20 @@ void fill_blob(int to, const BlobStore& blobs, const Descriptor& blob, const std
   }
 }
 
-bool has_size(int dir, const std::string& name, std::uint64_t size) {
-  struct stat info {};
-  return ::fstatat(dir, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode) &&
-         static_cast<std::uint64_t>(info.st_size) == size;
+bool has_size(const struct stat& info, std::uint64_t size) {
+  return S_ISREG(info.st_mode) && static_cast<std::uint64_t>(info.st_size) == size;
 }
 
 void put_blob_file(int dir, const BlobStore& blobs, const Descriptor& blob, const std::stop_token& stop) {
   const std::string name = blob.digest.hex();
-  if (has_size(dir, name, blob.size)) return;
-  const std::string temporary = cat(".", random_name());
-  const UniqueFd file = open_at(dir, temporary, O_WRONLY | O_CREAT | O_EXCL, 0644);
-  try {
-    fill_blob(file.get(), blobs, blob, stop);
-    if (!has_size(dir, temporary, blob.size))
-      throw IntegrityError(cat("blob ", blob.digest.str(), " changed its size"));
-    if (::fchmod(file.get(), 0444) != 0) throw SystemError(errno, "change the mode of", name);
-    if (::renameat(dir, temporary.c_str(), dir, name.c_str()) != 0)
-      throw SystemError(errno, "rename to", name);
-  } catch (...) {
-    (void)::unlinkat(dir, temporary.c_str(), 0);
-    throw;
-  }
+  struct stat info {};
+  if (::fstatat(dir, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && has_size(info, blob.size)) return;
+  AtomicFile file(dir, name, 0644);
+  fill_blob(file.fd(), blobs, blob, stop);
+  if (::fstat(file.fd(), &info) != 0 || !has_size(info, blob.size))
+    throw IntegrityError(cat("blob ", blob.digest.str(), " changed its size"));
+  if (::fchmod(file.fd(), 0444) != 0) throw SystemError(errno, "change the mode of", name);
+  file.commit();
 }
 
 std::string name_of(const Descriptor& entry) {
@@ -102,7 +85,8 @@ void export_directory(const ExportRequest& request, const BlobStore& blobs, cons
   const ArchiveContent content = collect_archive(request, blobs);
   if (::mkdir(path.c_str(), 0777) != 0 && errno != EEXIST) throw SystemError(errno, "create directory", path);
   const UniqueFd top = open_path(path, O_RDONLY | O_DIRECTORY);
-  const FileLock lock = FileLock::acquire(top.get(), "index.json.lock", FileLock::Kind::exclusive, stop);
+  const FileLock lock =
+      FileLock::acquire(top.get(), "index.json.lock", FileLock::Kind::exclusive, {.stop = stop});
   if (const UniqueFd marker = open_at_if_exists(top.get(), "oci-layout", O_RDONLY | O_NONBLOCK)) {
     check_layout_marker(read_file(marker.get(), 4096, "oci-layout"));
   } else {

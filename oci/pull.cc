@@ -182,7 +182,10 @@ void ImagePuller::ensure_blob(const Descriptor& blob, std::stop_token stop) {
     const auto report = [&](std::uint64_t bytes) {
       if (options_.progress) options_.progress(blob.digest, bytes, blob.size);
     };
-    registry_.fetch_blob(*origin, blob, store_, report, stop);
+    const auto claim = options_.shared.claim(
+        "pulls", blob.digest,
+        options_.shared.waiting_for(cat("blob ", blob.digest.short_hex(), " to be pulled"), stop));
+    if (!store_.find_blob(blob.digest)) registry_.fetch_blob(*origin, blob, store_, report, stop);
   } catch (...) {
     done();
     throw;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/store_dir.h"
 #include "oci/blob_store.h"
 #include "oci/image.h"
 #include "oci/platform.h"
@@ -20,6 +21,8 @@ struct PullOptions {
   bool exact_platform = false;  ///< no fallback to another platform (IMG-44)
   std::size_t transfers = 4;    ///< at once, in one call of fetch_layers (REG-48)
   std::function<void(const Digest&, std::uint64_t done, std::uint64_t total)> progress;  ///< from any thread
+  /// Where processes agree on who fetches a blob; -1: every process for itself.
+  StoreDir shared = -1;
 };
 
 /// Gets images from registries into a blob store: documents at once, layers when somebody needs them. Blobs

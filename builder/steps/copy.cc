@@ -36,7 +36,7 @@ CopyRequest request_without_sources(const StepContext& context, const CopyOp& op
   request.parents = op.parents;
   request.excludes = op.excludes;
   request.build_time = step_time(context);
-  request.spool_directory = context.host.store_root;
+  request.spool = context.host.store;
   return request;
 }
 
@@ -173,24 +173,19 @@ StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_tok
   const cache::CacheKey key = timed(context.times, PartTimes::Part::key,
                                     [&] { return copy_key(context, op, parts, context.before.key); });
   const MissHints hints{.arguments = {}, .entries = [&] { return plan_parts(context, op, parts); }};
-  if (const auto record = find_hit(context, key, false, hints)) return outcome_of_hit(context, key, *record);
-  if (stop.stop_requested()) throw Cancelled();
-  if (!op.link) return make(key, false);
-
-  // COPY --link depends on its sources only: the layer is found again under a key without the parent
-  // (COPY-71), and the step counts as executed because what is below changed.
-  const cache::CacheKey link_key = copy_key(context, op, parts, std::nullopt);
-  StepOutcome outcome;
-  std::string why_not;  // said above, of the step as a whole
-  if (const auto record = find_usable(context, link_key, true, why_not)) {
-    outcome = outcome_of_hit(context, key, *record);
+  return hit_or_make({context, key, &hints}, stop, [&] {
+    if (!op.link) return make(key, false);
+    // COPY --link depends on its sources only: the layer is found again under a key without the parent
+    // (COPY-71), and the step counts as executed because what is below changed. Its miss was said above, of
+    // the step as a whole.
+    const cache::CacheKey link_key = copy_key(context, op, parts, std::nullopt);
+    StepOutcome outcome = hit_or_make({.context = context, .key = link_key, .independent = true}, stop,
+                                      [&] { return make(link_key, true); });
     outcome.how = StepFinished::How::ran;
-  } else {
-    outcome = make(link_key, true);
-  }
-  outcome.after.key = key.digest();
-  put_record(context, key, outcome, false);
-  return outcome;
+    outcome.after.key = key.digest();
+    put_record(context, key, outcome, false);
+    return outcome;
+  });
 }
 
 }  // namespace imgbuild::builder

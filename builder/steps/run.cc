@@ -176,14 +176,9 @@ SandboxResult run_in_sandbox(const StepContext& context, const SandboxSpec& spec
   return result;
 }
 
-}  // namespace
-
-StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_token stop) {
+StepOutcome run_now(const StepContext& context, const RunOp& op, const cache::CacheKey& key,
+                    RunMounts& mounts, std::stop_token stop) {
   Host& host = context.host;
-  RunMounts mounts(context, op);
-  const cache::CacheKey key = run_key(context, op, mounts);
-  if (const auto record = find_hit(context, key, false, {.arguments = op.arguments, .entries = {}}))
-    return outcome_of_hit(context, key, *record);
   const RunSupport& run = host.run();
   require_run(run);
   if (host.announce_run) host.announce_run(context.events);
@@ -194,10 +189,10 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
   const oci::FileTree below = host.indexes.tree(context.before.layers);
   const auto content = layer_content(host, context.before.layers);
   const UserIds user = resolve_user(op.user, below, *content);
-  mounts.open(user, stop);
   const auto snapshot = timed(context.times, PartTimes::Part::prepare,
                               [&] { return run.snapshots->prepare(context.before.layers); });
   const RunNetwork network(context, op.network, stop);
+  mounts.open(user, stop);  // last: others may wait for a cache
   SandboxSpec spec = make_spec(context, op, user, mounts, network, devices);
   apply_trust(spec, context, below, *content);
   spec.rootfs = snapshot->rootfs();
@@ -224,6 +219,15 @@ StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_t
       });
   outcome.used = {result.cpu_time, result.peak_memory_bytes, result.peak_is_total};
   return outcome;
+}
+
+}  // namespace
+
+StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_token stop) {
+  RunMounts mounts(context, op);
+  const cache::CacheKey key = run_key(context, op, mounts);
+  const MissHints hints{.arguments = op.arguments, .entries = {}};
+  return hit_or_make({context, key, &hints}, stop, [&] { return run_now(context, op, key, mounts, stop); });
 }
 
 }  // namespace imgbuild::builder

@@ -83,6 +83,8 @@ void RunMounts::add_to_key(cache::CacheKeyBuilder& key) {
 }
 
 void RunMounts::open(const UserIds& user, std::stop_token stop) {
+  acquire_caches(user, std::move(stop));
+  std::size_t cache_number = 0;
   std::size_t ssh_number = 0;
   for (const PlannedMount& mount : op_.mounts) {
     switch (mount.options.type) {
@@ -90,7 +92,7 @@ void RunMounts::open(const UserIds& user, std::stop_token stop) {
         open_bind(mount);
         break;
       case Type::cache:
-        open_cache(mount, user, stop);
+        open_cache(mount, cache_number++);
         break;
       case Type::tmpfs:
         open_tmpfs(mount);
@@ -120,7 +122,7 @@ void RunMounts::open_bind(const PlannedMount& mount) {
   // A context is filtered and owned by root as for COPY (MNT-28), so what is mounted is a private copy of it.
   const auto tree = context_.origins.tree(mount.from);
   const auto source = find_source(*tree, mount.options);
-  copies_.push_back(TempDir::create(context_.host.store_root, ".bind-"));
+  copies_.push_back(context_.host.store.make_work_dir());
   const int copy = copies_.back().fd();
   WriteOptions options;
   options.set_root = true;
@@ -132,7 +134,7 @@ void RunMounts::open_bind(const PlannedMount& mount) {
   mounts_.push_back(std::move(out));
 }
 
-void RunMounts::open_cache(const PlannedMount& mount, const UserIds& user, std::stop_token stop) {
+CacheMountRequest RunMounts::cache_request(const PlannedMount& mount, const UserIds& user) const {
   const MountOptions& options = mount.options;
   const bool of_user = context_.request.cache_mounts_of_user;
   CacheMountRequest request{.id = options.effective_id(),
@@ -145,18 +147,28 @@ void RunMounts::open_cache(const PlannedMount& mount, const UserIds& user, std::
   // A sandbox without mounts takes the directory away from everybody else while it is used.
   const Sandbox* const sandbox = context_.host.run().sandbox;
   if (sandbox != nullptr && !sandbox->can_mount()) request.sharing = MountOptions::Sharing::locked;
-  std::shared_ptr<SourceTree> seed;
   if (!std::holds_alternative<FromScratch>(mount.from)) {
-    seed = context_.origins.tree(mount.from);
+    const std::shared_ptr<SourceTree> seed = context_.origins.tree(mount.from);
     const std::string path = find_source(*seed, options).path;
     request.seed_key = subtree_digest(*seed, path).str();
     request.seed = [seed, path](int directory) { write_subtree(*seed, path, directory); };
   }
-  caches_.push_back(context_.host.cache_mounts.acquire(request, stop));
+  return request;
+}
+
+void RunMounts::acquire_caches(const UserIds& user, std::stop_token stop) {
+  std::vector<CacheMountRequest> requests;
+  for (const PlannedMount& mount : op_.mounts) {
+    if (mount.options.type == Type::cache) requests.push_back(cache_request(mount, user));
+  }
+  if (!requests.empty()) caches_ = context_.host.cache_mounts.acquire_all(requests, std::move(stop));
+}
+
+void RunMounts::open_cache(const PlannedMount& mount, std::size_t number) {
   mounts_.push_back({.kind = SandboxMount::Kind::bind,
                      .target = mount.target,
-                     .source_fd = caches_.back().directory.get(),
-                     .read_only = options.read_only});
+                     .source_fd = caches_.at(number).directory.get(),
+                     .read_only = mount.options.read_only});
 }
 
 void RunMounts::open_tmpfs(const PlannedMount& mount) {
@@ -209,7 +221,7 @@ void RunMounts::open_ssh(const PlannedMount& mount, std::size_t number) {
   agents_.push_back(
       std::make_unique<SshProxy>(SshProxy::Options{.agent = has_keys ? std::string() : socket->second,
                                                    .keys = has_keys ? keys->second : nullptr,
-                                                   .directory = context_.host.store_root,
+                                                   .directory = context_.host.store,
                                                    .mode = options.mode.value_or(0600),
                                                    .uid = options.uid.value_or(0),
                                                    .gid = options.gid.value_or(0)}));

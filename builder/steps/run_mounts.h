@@ -39,7 +39,9 @@ class RunMounts {
 
  private:
   void open_bind(const PlannedMount& mount);
-  void open_cache(const PlannedMount& mount, const UserIds& user, std::stop_token stop);
+  CacheMountRequest cache_request(const PlannedMount& mount, const UserIds& user) const;
+  void acquire_caches(const UserIds& user, std::stop_token stop);
+  void open_cache(const PlannedMount& mount, std::size_t number);
   void open_tmpfs(const PlannedMount& mount);
   void open_secret(const PlannedMount& mount);
   void open_ssh(const PlannedMount& mount, std::size_t number);

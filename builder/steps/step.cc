@@ -1,5 +1,7 @@
 #include "builder/steps/step.h"
 
+#include "base/error.h"
+#include "base/hash.h"
 #include "base/strings.h"
 #include "builder/explain_miss.h"
 #include "builder/layer_pieces.h"
@@ -85,8 +87,7 @@ void publish_miss(const StepContext& context, const cache::CacheKey& key, const 
   context.events.on_event(missed);
 }
 
-}  // namespace
-
+/// `why_not` is left alone when there is no record.
 std::optional<cache::CacheRecord> find_usable(const StepContext& context, const cache::CacheKey& key,
                                               bool independent, std::string& why_not) {
   if (!context.use_cache) {
@@ -110,12 +111,45 @@ std::optional<cache::CacheRecord> find_usable(const StepContext& context, const 
   return std::nullopt;
 }
 
-std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key,
-                                           bool independent, const MissHints& hints) {
-  std::string note;
-  auto record = find_usable(context, key, independent, note);
-  if (!record) publish_miss(context, key, hints, std::move(note));
-  return record;
+/// Nothing where there is no store to share.
+std::optional<WorkClaim> claim_step(const StepToMake& wanted, const std::stop_token& stop) {
+  const StepContext& context = wanted.context;
+  const auto& chain = context.before.chain;
+  const std::string below = !wanted.independent && chain ? chain->value.str() : "";
+  const Digest work = sha256(cat("step\n", record_key(wanted.key, context.epoch).str(), "\n", below));
+  LockWait wait{.stop = stop};
+  wait.on_long = [&context](pid_t owner) {
+    context.events.on_event(Waiting{context.id, "the same step in another build", owner});
+  };
+  return context.host.store.claim("steps", work, wait);
+}
+
+}  // namespace
+
+StepOutcome hit_or_make(const StepToMake& wanted, std::stop_token stop,
+                        const std::function<StepOutcome()>& make) {
+  const StepContext& context = wanted.context;
+  std::string why_not;
+  const auto find = [&] { return find_usable(context, wanted.key, wanted.independent, why_not); };
+  if (const auto record = find()) return outcome_of_hit(context, wanted.key, *record);
+  std::optional<WorkClaim> claim;
+  if (context.use_cache && !context.before.forced) {
+    claim = claim_step(wanted, stop);
+    // It may have been made between the first look and the lock.
+    why_not.clear();
+    if (const auto record = find()) return outcome_of_hit(context, wanted.key, *record);
+    if (claim && claim->owner_failed()) claim.reset();
+  }
+  if (stop.stop_requested()) throw Cancelled();
+  if (wanted.hints != nullptr) publish_miss(context, wanted.key, *wanted.hints, std::move(why_not));
+  try {
+    return make();
+  } catch (const Cancelled&) {
+    throw;  // nothing is known about the step: whoever waits takes over
+  } catch (...) {
+    if (claim) claim->fail();
+    throw;
+  }
 }
 
 StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key,
@@ -153,7 +187,7 @@ std::uint64_t content_bytes(const std::vector<oci::PendingEntry>& entries) {
 LayerPieces earlier_pieces(const StepContext& context) {
   const auto earlier = context.host.cache.find_by_slot(step_slot(context));
   if (earlier.empty()) return {};
-  return LayerPieces::open(context.host.store_root, context.host.blobs, earlier.back().layer.blob.digest,
+  return LayerPieces::open(context.host.store, context.host.blobs, earlier.back().layer.blob.digest,
                            context.request.compression);
 }
 
@@ -166,7 +200,7 @@ oci::WrittenLayer write_step_layer(const StepContext& context,
   options.tar.clamp_mtime = context.epoch;
   // So that COPY --from of this layer's files needs no second look at their bytes (CAC-26).
   options.compute_content = true;
-  const bool reuse = host.store_root >= 0 && content_bytes(entries) >= kWorthReusing;
+  const bool reuse = host.store.fd() >= 0 && content_bytes(entries) >= kWorthReusing;
   const LayerPieces pieces = reuse ? earlier_pieces(context) : LayerPieces();
   if (reuse) options.pieces = &pieces;
   const Compression& how = context.request.compression;
@@ -175,7 +209,7 @@ oci::WrittenLayer write_step_layer(const StepContext& context,
   });
   const PartTimer timer(context.times, PartTimes::Part::publish);
   if (!written.packed.pieces.empty())
-    save_layer_pieces(host.store_root, written.layer.blob.digest, how, written.packed.pieces);
+    save_layer_pieces(host.store, written.layer.blob.digest, how, written.packed.pieces);
   host.indexes.put(written.layer.diff_id, written.index);
   return written;
 }

@@ -62,13 +62,22 @@ struct MissHints {
 /// Names the place of the step in its Dockerfile (CacheRecord::slot).
 std::string step_slot(const StepContext& context);
 
-/// The record `key` led to, if it can be used on top of `context.before`: same layers below (unless
-/// `independent`, for COPY --link), layer still stored, caching not switched off and nothing below forced.
-/// find_hit() publishes a miss as Missed, and explains it when the request asks for that.
-std::optional<cache::CacheRecord> find_usable(const StepContext& context, const cache::CacheKey& key,
-                                              bool independent, std::string& why_not);
-std::optional<cache::CacheRecord> find_hit(const StepContext& context, const cache::CacheKey& key,
-                                           bool independent, const MissHints& hints = {});
+/// A step whose key is known.
+struct StepToMake {
+  const StepContext& context;
+  const cache::CacheKey& key;
+  const MissHints* hints = nullptr;  ///< for its Missed, which is published; null: no miss is published
+  bool independent = false;          ///< what is below it does not matter (COPY --link)
+};
+
+/// What the step leads to: the record of its key, if that can be used on top of `context.before` (same layers
+/// below, layer still stored, caching not switched off and nothing below forced), or else what `make` makes,
+/// which may take long. Of all builds that want the same at once one makes it, and the others wait for its
+/// record (STO-23): when it is killed another one takes over, and when it fails each makes it for itself,
+/// since its users want to see why. A miss is published, and explained when the request asks for that. Throws
+/// what `make` throws, and Cancelled.
+StepOutcome hit_or_make(const StepToMake& wanted, std::stop_token stop,
+                        const std::function<StepOutcome()>& make);
 StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key,
                            const cache::CacheRecord& record);
 

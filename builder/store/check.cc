@@ -17,6 +17,8 @@
 #include "base/stream.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
+#include "base/work_claim.h"
+#include "builder/layer_dirs.h"
 #include "builder/store/inventory.h"
 #include "cache/record_files.h"
 #include "oci/disk_blob_store.h"
@@ -103,7 +105,8 @@ class Checker {
   }
 
   void check_leftover(const StoreItem& item) {
-    if (item.path == "trash" || store_.locks.is_held_by_others(kStoreLock))
+    if (item.path == "trash" || item.path == "steps" || item.path == "ingest" ||
+        store_.locks.is_held_by_others(kStoreLock))
       return;  // may be of a build that runs
     if (item.path.starts_with("cache/") || item.path.starts_with("tags/")) {
       const bool unfinished = item.path.ends_with(".tmp") || item.path.find("/.") != std::string::npos;
@@ -170,19 +173,23 @@ class Checker {
     try {
       const std::string rest = text.substr(at + 9);
       const auto index = read_index(Digest::parse(rest.substr(0, rest.find('\n'))));
-      return index ? compare(*index, RootDir(fs.duplicate())) : std::string();
+      return index ? compare(*index, RootDir(fs.duplicate()), is_content_path(item.path)) : std::string();
     } catch (const Error& error) {
       return error.message();
     }
   }
 
-  /// The first difference between the files and what the layer says; empty: none.
-  std::string compare(const oci::LayerIndex& index, const RootDir& files) {
+  /// The first difference between the files and what the layer says; empty: none. `content_only`: only files
+  /// that have bytes are there.
+  std::string compare(const oci::LayerIndex& index, const RootDir& files, bool content_only) {
     using oci::FileType;
     using Kind = oci::LayerEntry::Kind;
     for (const auto& entry : index.entries) {
       if (stop_.stop_requested()) throw Cancelled();
       if (entry.kind != Kind::node && entry.kind != Kind::hard_link) continue;
+      const bool has_bytes = entry.kind == Kind::node && entry.attributes.type == FileType::regular &&
+                             entry.attributes.size > 0;
+      if (content_only && !has_bytes) continue;
       const std::string shown = printable(entry.path);
       const UniqueFd file = open_entry(files, entry.path);
       struct stat info {};
@@ -231,8 +238,7 @@ class Checker {
   bool remove_extracted(const StoreItem& item) {
     if (!request_.repair) return false;
     const UniqueFd locks = open_at(root_, "locks", O_RDONLY | O_DIRECTORY);
-    const auto making =
-        FileLock::try_acquire(locks.get(), cat("layer-", item.digest->hex()), FileLock::Kind::exclusive);
+    const auto making = WorkClaim::try_acquire(locks.get(), claim_of_layer_path(item.path), *item.digest);
     if (!making) return false;
     const UniqueFd dir = open_at_if_exists(root_, item.path, O_RDONLY | O_DIRECTORY);
     if (dir && open_at_if_exists(dir.get(), "meta", O_RDONLY | O_NONBLOCK) &&

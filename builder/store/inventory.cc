@@ -14,6 +14,7 @@
 #include "base/key_locks.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
+#include "builder/cache_mounts.h"
 #include "cache/record_files.h"
 #include "oci/disk_image_store.h"
 #include "oci/image_config.h"
@@ -85,18 +86,17 @@ class Taker {
     take_records();
     take_blobs();
     take_files("indexes", ItemKind::layer_index, inventory_.indexes);
-    take_extracted();
+    take_extracted("layers", inventory_.extracted);
+    take_extracted("contents", inventory_.contents);
     take_mounts();
-    take_whole("steps", ItemKind::work);
+    take_files("pieces", ItemKind::pieces, inventory_.pieces);
     take_whole("work", ItemKind::work);
-    take_whole("ingest", ItemKind::work);
     take_whole("corrupt", ItemKind::damaged);
     take_whole("trash", ItemKind::leftover);
     for (const char* name : {"format", "probed", "stat-memo", "stat-memo.recent", "uses"})
       take_file(name, ItemKind::bookkeeping);
     take_whole("locks", ItemKind::bookkeeping);
     take_whole("http", ItemKind::bookkeeping);
-    take_whole("pieces", ItemKind::bookkeeping);
     take_whole("logs", ItemKind::bookkeeping);
     const auto rest = top_;
     for (const auto& name : rest) take_whole(name, ItemKind::leftover);
@@ -266,20 +266,20 @@ class Taker {
     });
   }
 
-  void take_extracted() {
-    const UniqueFd dir = take_folder("layers");
+  void take_extracted(const char* folder, std::unordered_map<Digest, std::size_t>& by_chain) {
+    const UniqueFd dir = take_folder(folder);
     if (!dir) return;
     list_dir(dir.get(), [&](const DirEntry& entry) {
       const auto digest = digest_of(entry.name);
-      if (!digest) return take_stray(dir.get(), "layers", entry.name);
+      if (!digest) return take_stray(dir.get(), folder, entry.name);
       StoreItem item{.kind = ItemKind::extracted,
-                     .path = cat("layers/", entry.name),
+                     .path = cat(folder, "/", entry.name),
                      .digest = digest,
                      .disk_bytes = usage_.tree(dir.get(), entry.name),
                      .last_used = modified(dir.get(), entry.name)};
       const UniqueFd layer = open_at_if_exists(dir.get(), entry.name, O_RDONLY | O_DIRECTORY);
       item.in_use = layer && is_locked(layer.get(), "meta");
-      inventory_.extracted.emplace(*digest, add(std::move(item)));
+      by_chain.emplace(*digest, add(std::move(item)));
     });
   }
 
@@ -294,7 +294,7 @@ class Taker {
                      .digest = digest_of(entry.name.substr(0, 64)),
                      .disk_bytes = usage_.tree(dir.get(), entry.name),
                      .last_used = modified(dir.get(), entry.name)};
-      item.in_use = locks && is_locked(locks.get(), cat("mount-", entry.name));
+      item.in_use = locks && is_locked(locks.get(), cache_mount_lock(entry.name));
       add(std::move(item));
     });
   }
@@ -323,6 +323,8 @@ class Taker {
       mark(inventory_.blobs, reach->blobs, pulled);
       mark(inventory_.indexes, reach->diff_ids, pulled);
       mark(inventory_.extracted, reach->chains, pulled);
+      mark(inventory_.contents, reach->chains, pulled);
+      mark(inventory_.pieces, reach->blobs, pulled);
     }
     for (const auto& record : inventory_.records) {
       const auto count = [&](const auto& index, const Digest& digest) {
@@ -332,6 +334,8 @@ class Taker {
       count(inventory_.blobs, record.blob);
       count(inventory_.indexes, record.diff_id);
       count(inventory_.extracted, record.chain);
+      count(inventory_.contents, record.chain);
+      count(inventory_.pieces, record.blob);
       if (const auto blob = inventory_.blobs.find(record.blob); blob != inventory_.blobs.end())
         inventory_.items[blob->second].kind = ItemKind::layer;
     }
@@ -371,6 +375,8 @@ std::string_view kind_name(ItemKind kind) noexcept {
       return "layer-index";
     case ItemKind::extracted:
       return "extracted";
+    case ItemKind::pieces:
+      return "pieces";
     case ItemKind::cache_mount:
       return "cache-mount";
     case ItemKind::name:
@@ -391,7 +397,7 @@ bool Inventory::is_garbage(const StoreItem& item) const noexcept {
   if (item.in_use || item.named || item.records != 0) return false;
   return item.kind == ItemKind::layer || item.kind == ItemKind::document ||
          item.kind == ItemKind::layer_index || item.kind == ItemKind::extracted ||
-         item.kind == ItemKind::damaged || item.kind == ItemKind::leftover;
+         item.kind == ItemKind::pieces || item.kind == ItemKind::damaged || item.kind == ItemKind::leftover;
 }
 
 Inventory take_inventory(int root) { return Taker(root).take(); }

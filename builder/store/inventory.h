@@ -20,7 +20,8 @@ enum class ItemKind {
   document,     ///< the blob of a manifest, index or config, or of nobody knows what
   record,       ///< a cache record
   layer_index,  ///< what a layer contains
-  extracted,    ///< a layer as directories for RUN
+  extracted,    ///< a layer as directories for RUN, or the bytes of its files
+  pieces,       ///< where parts of a compressed layer stand, for the next one
   cache_mount,  ///< RUN --mount=type=cache
   name,         ///< of an image
   work,         ///< what builds are making
@@ -57,8 +58,8 @@ struct RecordLinks {
 struct Inventory {
   std::vector<StoreItem> items;
   std::vector<RecordLinks> records;
-  std::unordered_map<Digest, std::size_t> blobs, indexes,
-      extracted;  ///< into `items`, by digest, diff ID, chain ID
+  std::unordered_map<Digest, std::size_t> blobs, indexes, extracted, contents,
+      pieces;  ///< into `items`, by digest, diff ID, chain ID twice, digest of the layer
   std::uint64_t total_bytes = 0;
 
   /// Needed by nothing and used by nobody.

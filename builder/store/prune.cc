@@ -14,6 +14,9 @@
 #include "base/root_dir.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
+#include "base/work_claim.h"
+#include "builder/cache_mounts.h"
+#include "builder/layer_dirs.h"
 #include "builder/work_area.h"
 #include "cache/record_files.h"
 #include "oci/disk_image_store.h"
@@ -52,7 +55,7 @@ class Pruner {
     }
     if (!request_.dry_run) {
       empty_trash();
-      sweep_stale_steps(root_);
+      sweep_stale_work(StoreDir(root_));
     }
     inventory_ = take_inventory(root_);
     result.left_bytes = inventory_.total_bytes;
@@ -138,6 +141,7 @@ class Pruner {
     switch (item.kind) {
       case ItemKind::extracted:
       case ItemKind::layer_index:
+      case ItemKind::pieces:
         if (item.named && !request_.all) return std::nullopt;
         return kRemakeable;
       case ItemKind::cache_mount:
@@ -168,6 +172,8 @@ class Pruner {
     drop(inventory_.blobs, record.blob);
     drop(inventory_.indexes, record.diff_id);
     drop(inventory_.extracted, record.chain);
+    drop(inventory_.contents, record.chain);
+    drop(inventory_.pieces, record.blob);
     return gained;
   }
 
@@ -185,8 +191,8 @@ class Pruner {
     // Records first: once a blob is gone, nothing should promise it.
     for (const auto kind : {ItemKind::record, ItemKind::name}) remove_kind(kind, result);
     remove_blobs(result);
-    for (const auto kind :
-         {ItemKind::layer_index, ItemKind::extracted, ItemKind::cache_mount, ItemKind::damaged})
+    for (const auto kind : {ItemKind::layer_index, ItemKind::extracted, ItemKind::pieces,
+                            ItemKind::cache_mount, ItemKind::damaged})
       remove_kind(kind, result);
     remove_leftovers(result);
     remove_slots(result);
@@ -257,8 +263,7 @@ class Pruner {
 
   bool remove_extracted(const StoreItem& item) {
     const UniqueFd locks = open_at(root_, "locks", O_RDONLY | O_DIRECTORY);
-    const auto making =
-        FileLock::try_acquire(locks.get(), cat("layer-", item.digest->hex()), FileLock::Kind::exclusive);
+    const auto making = WorkClaim::try_acquire(locks.get(), claim_of_layer_path(item.path), *item.digest);
     if (!making) return false;
     const UniqueFd dir = open_at_if_exists(root_, item.path, O_RDONLY | O_DIRECTORY);
     if (!dir) return false;
@@ -273,7 +278,7 @@ class Pruner {
   bool remove_mount(const StoreItem& item) {
     const UniqueFd locks = open_at(root_, "locks", O_RDONLY | O_DIRECTORY);
     const std::string name = item.path.substr(item.path.find('/') + 1);
-    const auto unused = FileLock::try_acquire(locks.get(), cat("mount-", name), FileLock::Kind::exclusive);
+    const auto unused = FileLock::try_acquire(locks.get(), cache_mount_lock(name), FileLock::Kind::exclusive);
     return unused && trash(item.path);
   }
 

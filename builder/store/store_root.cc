@@ -14,8 +14,9 @@
 
 #include "base/error.h"
 #include "base/file_lock.h"
+#include "base/store_dir.h"
 #include "base/strings.h"
-#include "base/temp_dir.h"
+#include "base/syncer.h"
 
 namespace imgbuild::builder {
 
@@ -100,19 +101,9 @@ std::optional<Format> read_format(int dir, const std::string& path) {
 
 /// Synced, since a lost count of boots would make bytes believed that nobody checked.
 void write_format(int dir, const Format& format) {
-  const std::string temporary = cat(".format-", random_name());
-  {
-    const UniqueFd file = open_at(dir, temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    write_all(file.get(), cat(kMagic, kVersion, "\nboot ", format.boot, "\nepoch ", format.epoch, "\n"),
-              "store format");
-    if (::fdatasync(file.get()) != 0) throw SystemError(errno, "sync", "store format");
-  }
-  if (::renameat(dir, temporary.c_str(), dir, "format") != 0) {
-    const int error = errno;
-    (void)::unlinkat(dir, temporary.c_str(), 0);
-    throw SystemError(error, "rename", "store format");
-  }
-  if (::fsync(dir) != 0) throw SystemError(errno, "sync", "the store's directory");
+  Syncer syncer;
+  StoreDir(dir).publish(
+      dir, "format", cat(kMagic, kVersion, "\nboot ", format.boot, "\nepoch ", format.epoch, "\n"), &syncer);
 }
 
 /// Version 1 held no locks on blobs, so its builds must have ended before somebody may remove blobs. They can
@@ -142,7 +133,7 @@ bool is_current(const std::optional<Format>& format, const std::string& boot) {
 
 void refuse_links(int dir, const std::string& path) {
   for (const char* name : {"blobs", "cache", "contents", "corrupt", "indexes", "ingest", "layers", "locks",
-                           "mounts", "pieces", "steps", "tags", "trash", "blobs/sha256"}) {
+                           "mounts", "pieces", "steps", "tags", "trash", "work", "blobs/sha256"}) {
     struct stat info {};
     if (::fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(info.st_mode)) {
       throw Error(cat("\"", name, "\" in the store ", printable(path), " is no directory"))

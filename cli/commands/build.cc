@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
@@ -56,8 +57,9 @@ class StandardInput {
 };
 
 void write_text(const std::string& path, const std::string& text) {
-  const UniqueFd file = open_path(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  write_all(file.get(), text, path);
+  AtomicFile file(path);
+  write_all(file.fd(), text, path);
+  file.commit();
 }
 
 void report(const BuildOptions& options, const builder::BuildRequest& request,
@@ -74,6 +76,8 @@ void report(const BuildOptions& options, const builder::BuildRequest& request,
   } else if (result.image) {
     out << result.image->digest.str() << "\n";
   }
+  // Who asked for the digest and cannot get it must not believe that all is well.
+  if (!stdout_taken && !out.flush()) throw SystemError(errno, "write", "standard output");
   if (options.stats) std::cerr << stats_text(result.stats);
 }
 
@@ -116,6 +120,8 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
   request.stdin_content = input.path();
   const Config config = load_config(context.environment, tier.real_uid == 0);
   const builder::StoreLimits limits = store_limits(options, config);
+  const auto events =
+      make_renderer(progress_mode(options), STDERR_FILENO, ::isatty(STDERR_FILENO) == 1, options.debug);
   StoreSession session({.path = store_path(context.root, context.environment, tier.real_uid == 0),
                         .tier = tier,
                         .run = options.run,
@@ -127,14 +133,16 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
                         .stdout_fd = STDOUT_FILENO,
                         .durable = is_durable(options, config),
                         .limits = limits,
-                        .stop = signals.token()},
+                        .stop = signals.token(),
+                        .on_wait =
+                            [&events](const std::string& what, pid_t owner) {
+                              events->on_event(builder::Waiting{{}, what, owner});
+                            }},
                        context.environment);
-  const auto events =
-      make_renderer(progress_mode(options), STDERR_FILENO, ::isatty(STDERR_FILENO) == 1, options.debug);
   BuildLog log(*events, STDERR_FILENO, options.explain == "json", request.git_modes);
   try {
     const auto result = builder::build(request, session.host(), log, signals.token());
-    log.save(session.root_fd());
+    log.save(session.host().store);
     warn_above_limit(session, limits, *events);
     report(options, request, result);
     return 0;
@@ -142,7 +150,7 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
     std::cerr << "cancelled\n";
     return 128 + signals.signal();  // as shells say it: 130, 143 or 129 (FLT-21)
   } catch (const Error&) {
-    log.save(session.root_fd());
+    log.save(session.host().store);
     throw;
   }
 }

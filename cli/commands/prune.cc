@@ -31,12 +31,14 @@ Error usage(std::string message) { return Error(std::move(message), ExitCode::us
 std::set<ItemKind> parse_type(const std::string& text) {
   if (text == "layer" || text == "regular" || text == "record") return {ItemKind::layer, ItemKind::record};
   if (text == "extracted" || text == "internal") return {ItemKind::extracted, ItemKind::layer_index};
+  if (text == "pieces") return {ItemKind::pieces};
   if (text == "cache-mount" || text == "exec.cachemount") return {ItemKind::cache_mount};
   if (text == "image") return {ItemKind::name, ItemKind::document};
   if (text == "leftover") return {ItemKind::leftover, ItemKind::damaged, ItemKind::document};
   throw usage(cat("--filter type=", printable(text), " is not known"))
       .with_note(
-          "known: layer, extracted, cache-mount, image, leftover (and docker's regular, exec.cachemount, "
+          "known: layer, extracted, pieces, cache-mount, image, leftover (and docker's regular, "
+          "exec.cachemount, "
           "internal)");
 }
 

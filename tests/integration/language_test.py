@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tarfile
 
-from harness import command, contains, equal, need_root, run, test
+from harness import command, contains, equal, layout_of, need_root, run, test
 from remote_servers import Revalidating, SshServer, git_daemon, make_repository, serving, smart_git
 
 
@@ -165,12 +165,13 @@ def atk_117_names_that_git_would_take_for_options_are_refused(w):
 
 # ---- contexts
 
-def context_tar(files, form="w"):
+def context_tar(files, form="w", mtime=0):
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode=form) as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
+            info.mtime = mtime
             tar.addfile(info, io.BytesIO(content))
     return data.getvalue()
 
@@ -227,6 +228,49 @@ def an_http_context_is_an_archive_or_a_dockerfile(w):
 
 
 # ---- devices
+
+# ---- SOURCE_DATE_EPOCH
+
+def image_created(w, context, *options, **more):
+    w.build(context, "-o", f"type=oci,dest={w.path / 'image.tar'}", *options, **more)
+    config = layout_of(w.path / "image.tar", w.path / "image")[2]
+    shutil.rmtree(w.path / "image")
+    return config["created"]
+
+
+@test
+def the_source_date_may_come_from_a_stage_a_named_context_or_the_context(w):
+    make_repository(w.path, "src", {"Dockerfile": "FROM scratch\nCOPY . /\n"})
+    log = command("git", "--git-dir", w.path / "src.git", "log", "-1", "--date=format-local:%Y-%m-%dT%H:%M:%SZ", "--format=%cd", env={**os.environ, "TZ": "UTC"})
+    commit_time = log.stdout.decode().strip()
+    dated = counters(body=b"x", modified="Thu, 01 Jan 2015 12:00:00 GMT")
+    packed = counters(body=context_tar({"Dockerfile": b"FROM scratch\nCOPY . /\n"}, "w:gz", mtime=86400))
+    plain = counters(body=b"no archive")
+    with serving(dated) as one, serving(packed) as two, serving(plain) as three, smart_git(w.path) as four:
+        sources = {f"http://127.0.0.1:{one}/f": "2015-01-01T12:00:00Z", f"http://127.0.0.1:{two}/c.tgz": "1970-01-02T00:00:00Z",
+                   f"http://127.0.0.1:{four}/src.git": commit_time}
+        for source, expected in sources.items():
+            text = f"ARG SOURCE_DATE_EPOCH=src\nFROM scratch AS src\nADD {source} /\nFROM scratch\nCOPY Dockerfile /\n"
+            context = w.folder("context", {"Dockerfile": text})
+            equal(image_created(w, context), expected, f"created, by a stage with {source}")
+            w.folder("context", {"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
+            options = ("--build-arg", "SOURCE_DATE_EPOCH=src", "--build-context", f"src={source}")
+            equal(image_created(w, context, *options), expected, f"created, by the named context {source}")
+        for source in list(sources)[1:]:
+            equal(image_created(w, source, "--build-arg", "SOURCE_DATE_EPOCH=context"), sources[source], f"created, by the context {source}")
+        # A download without a time and a directory give none: the clock does.
+        text = f"ARG SOURCE_DATE_EPOCH=src\nFROM scratch AS src\nADD http://127.0.0.1:{three}/f /\nFROM scratch\nARG SOURCE_DATE_EPOCH\nENV E=[$SOURCE_DATE_EPOCH]\nCOPY Dockerfile /\n"
+        equal(image_created(w, w.folder("context", {"Dockerfile": text}))[:2], "20", "created, by a file without a time")
+        equal(image_created(w, w.folder("context", {"Dockerfile": text}), "--build-context", f"src={w.path}")[:2], "20", "created, by a directory")
+
+
+@test
+def a_build_argument_for_the_source_date_wins_over_the_environment(w):
+    context = w.folder("context", {"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
+    env = {"SOURCE_DATE_EPOCH": "5"}
+    equal(image_created(w, context, env=env), "1970-01-01T00:00:05Z", "created, by the environment")
+    equal(image_created(w, context, "--build-arg", "SOURCE_DATE_EPOCH=6", env=env), "1970-01-01T00:00:06Z", "created, by the argument")
+
 
 def cdi(w, name, **edits):
     folder = w.path / "cdi"

@@ -137,10 +137,10 @@ def FLT_28_a_process_that_hangs_in_the_kernel_is_named_and_its_files_are_left(w)
             raise AssertionError(f"it waited {took} s, not about 10")
         contains(err.decode(), f"process {first} was killed but does not end")
         equal(process.returncode, 7, "exit code")
-        steps = list((w.store / "steps").iterdir())
-        equal(len(steps), 1, "directories left for the process")
+        left = list((w.store / "work").iterdir())
+        equal(len(left), 1, "directories left for the process")
         w.build(dockerfile(w, "RUN true\n", "next"))
-        if not steps[0].exists():
+        if not left[0].exists():
             raise AssertionError("the directory was swept although the process is still there")
     finally:
         (group / "freezer.state").write_text("THAWED")

@@ -383,6 +383,47 @@ def atk_144_a_store_limit_is_kept_while_building_and_running_builds_lose_nothing
 
 
 @test
+def lists_of_pieces_go_with_their_layer_or_when_asked_for(w):
+    words = " ".join(f"{n * 7919 % 10007}" for n in range(400_000))
+    context = w.folder("context", {"Dockerfile": "FROM scratch\nCOPY f /\n", "f": words})
+    lists = w.store / "pieces"
+
+    def sizes():
+        return {item["path"]: item["size"] for item in du(w)["items"] if item["type"] == "pieces"}
+
+    w.build(context, "-t", "named")
+    kept = sizes()
+    equal(len(kept), 1, f"lists of the first layer: {kept}")
+    (context / "f").write_text(words + " more")
+    w.build(context)
+    equal(len(sizes()), 2, "lists of two layers")
+    check_sum(w)
+    equal(len([item for item in json.loads(w.run("du", "--format=json").out)["items"] if item["type"] == "bookkeeping"
+               and item["path"] == "pieces"]), 1, "the folder itself")
+    w.run("prune", "--force", "--filter", "type=pieces")
+    equal(sizes(), kept, "what a named image is made of stays")
+    equal(w.build(context).ran, [], "steps without a list")
+    w.run("prune", "--force", "--all", "--filter", "type=pieces")
+    equal(sizes(), {}, "lists after --all")
+    # A layer that goes takes its list along.
+    w.store = w.path / "another"
+    w.build(context)
+    (w.store / "pieces" / ("0" * 64)).write_bytes(b"of a layer that is gone")
+    equal(len(list((w.store / "pieces").iterdir())), 2, "lists")
+    w.run("prune", "--force")
+    equal(list((w.store / "pieces").iterdir()), [], "lists after the layer is gone")
+    # While building they go before anything that would have to be made again by running it.
+    w.store = w.path / "limited"
+    w.build(context)
+    before = list((w.store / "pieces").iterdir())
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY f /\nCOPY g /\n")
+    (context / "g").write_text("g")
+    w.build(context, f"--store-limit={du_of_system(w.store)}")
+    equal([path.exists() for path in before], [False], "the list after a build that passed the limit")
+    equal(w.build(context).ran, [], "steps")
+
+
+@test
 def atk_143_names_an_image_gives_to_its_files_mean_nothing_to_the_store(w):
     need_root()
     w.busybox()

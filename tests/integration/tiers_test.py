@@ -295,6 +295,31 @@ def changes_hidden_from_the_comparison_are_in_the_layer_of_every_kind(w):
 
 
 @test
+def what_copies_are_made_of_is_counted_checked_and_pruned(w):
+    need_root()
+    w.busybox()
+    folder = w.folder("context", {"Dockerfile": "FROM busybox\nRUN echo x > /f\nRUN cat /f > /g\n"})
+    w.run("build", "--snapshotter=copy", "-t", "app", folder)
+    kept = pathlib.Path(w.store, "contents")
+    names = sorted(kept.iterdir())
+    equal(len(names) > 0, True, "extracted bytes")
+    items = json.loads(w.run("du", "--format=json").out)
+    contains(json.dumps(items), names[0].name)
+    w.run("fsck", "--deep")
+    busybox = max((path for path in kept.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    os.chmod(busybox, 0o600)
+    with open(busybox, "r+b") as file:
+        file.write(b"damaged")
+    w.run("fsck", "--deep", ok=False)
+    w.run("fsck", "--deep", "--repair", ok=None)
+    w.run("fsck", "--deep")
+    w.run("build", "--snapshotter=copy", "--no-cache", "-t", "app", folder)
+    w.run("rmi", "app", "busybox")
+    w.run("prune", "--all", "--force")
+    equal(list(kept.iterdir()), [], "extracted bytes after a prune")
+
+
+@test
 def certificates_of_the_builder_are_trusted_in_every_kind_of_sandbox_and_leave_no_trace(w):
     need_root()
     w.busybox()

@@ -181,6 +181,52 @@ TEST_CASE("the source date comes from the build argument, else from a global def
   CHECK(plan_of(global, options).source_date_epoch == 77);
 }
 
+TEST_CASE("the source date may be the time of a stage's one remote ADD or of a named context") {
+  TableResolver bases;
+  bases.times = {{"https://h/f.tar", 100}, {"https://h/r.git#v2 abc", 200}, {"context src", 300}};
+  const auto epoch_of = [&](const std::string& text, EvaluateOptions options = amd64()) {
+    return plan_of(text, bases, options).source_date_epoch;
+  };
+  const std::string by_default = "ARG SOURCE_DATE_EPOCH=Source\n";
+  CHECK(epoch_of(by_default + "FROM scratch AS source\nADD https://h/f.tar /\nFROM scratch\n") == 100);
+  CHECK(epoch_of("ARG V=2\nARG H=h\n" + by_default +
+                 "FROM scratch AS source\nARG W=r C\nARG C=abc\nADD --checksum=$C https://$H/$W.git#v$V "
+                 "/\nFROM scratch\n") == 200);
+  // Nothing known of it: no date.
+  CHECK(!epoch_of(by_default + "FROM scratch AS source\nADD https://h/unknown /\nFROM scratch\n"));
+
+  EvaluateOptions options = amd64();
+  options.build_args = {{"SOURCE_DATE_EPOCH", "src"}};
+  options.named_contexts = {"src"};
+  CHECK(epoch_of("FROM scratch AS src\nRUN never looked at\nFROM scratch\n", options) == 300);
+
+  // The number takes the place of the name wherever the variable is used (SDE-3).
+  const Plan plan = plan_of(by_default +
+                                "FROM scratch AS source\nADD https://h/f.tar /\nFROM scratch\n"
+                                "ARG SOURCE_DATE_EPOCH\nENV E=[$SOURCE_DATE_EPOCH]\n",
+                            bases);
+  CHECK(plan.stages.back().config.config.env.back() == "E=[100]");
+}
+
+TEST_CASE("a stage that is more than a remote source gives no source date") {
+  const auto failure = [](const std::string& stage) {
+    return failure_of("ARG SOURCE_DATE_EPOCH=s\n" + stage + "FROM scratch\n");
+  };
+  CHECK(failure("FROM busybox AS s\nADD https://h/f /\n") ==
+        "2: SOURCE_DATE_EPOCH stage must use FROM scratch");
+  CHECK(failure("FROM scratch AS s\n") == "2: SOURCE_DATE_EPOCH stage must contain exactly one remote ADD");
+  CHECK(failure("FROM scratch AS s\nADD https://h/f /\nADD https://h/g /\n") ==
+        "4: SOURCE_DATE_EPOCH stage must contain exactly one remote ADD");
+  CHECK(failure("FROM scratch AS s\nADD https://h/f https://h/g /\n") ==
+        "3: SOURCE_DATE_EPOCH stage must contain exactly one remote ADD source");
+  CHECK(failure("FROM scratch AS s\nADD file /\n") ==
+        "3: SOURCE_DATE_EPOCH stage source must be a single HTTP(S) or Git ADD");
+  CHECK(failure("FROM scratch AS s\nRUN true\n") ==
+        "3: SOURCE_DATE_EPOCH stage does not meet source-only requirements: unsupported RUN instruction");
+  CHECK(failure("FROM scratch AS s\ncopy a b\n") ==
+        "3: SOURCE_DATE_EPOCH stage does not meet source-only requirements: unsupported COPY instruction");
+}
+
 TEST_CASE("a trigger without a proper instruction is an error of the child's FROM line") {
   CHECK(
       failure_of("FROM scratch AS x\nONBUILD BOGUS\nFROM x\n").starts_with("3: unknown instruction: BOGUS"));

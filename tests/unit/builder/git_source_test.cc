@@ -1,6 +1,7 @@
 #include "builder/git_source.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <fstream>
@@ -28,15 +29,20 @@ struct Sources {
   tests::RemoteFixture fixture;
   oci::HttpClient http{{}};
   NoMemo memo;
-  RemoteFetcher fetcher{http, memo, nullptr, {}, {.work_directory = fixture.directory()}};
+  UniqueFd directory = open_path(fixture.directory(), O_RDONLY | O_DIRECTORY);
+  StoreDir store{directory.get()};
 
+  /// A fresh one: each answers the same request once.
+  RemoteFetcher fetcher() {
+    return {http, memo, nullptr, {}, {.store_path = fixture.directory(), .store = store}};
+  }
   RemoteResult fetch(const std::string& source, const std::string& checksum = {},
                      std::optional<bool> keep = {}) {
-    return fetcher.fetch({.source = fixture.url() + source,
-                          .checksum = checksum,
-                          .keep_git_dir = keep,
-                          .build_time = {1234, 0}},
-                         {}, {});
+    return fetcher().fetch({.source = fixture.url() + source,
+                            .checksum = checksum,
+                            .keep_git_dir = keep,
+                            .build_time = {1234, 0}},
+                           {}, {});
   }
   std::string error_of(const std::string& source, const std::string& checksum = {}) {
     try {
@@ -247,7 +253,7 @@ TEST_CASE("a token for a git host is sent to that host and is on no command line
   if (!sources.fixture.has_git()) return;
   SecretStore secrets;
   secrets.values["GIT_AUTH_TOKEN.127.0.0.1"] = std::make_shared<Secret>("tok\n");
-  (void)sources.fetcher.fetch({.source = sources.fixture.url() + "/git/repo.git"}, secrets, {});
+  (void)sources.fetcher().fetch({.source = sources.fixture.url() + "/git/repo.git"}, secrets, {});
   const auto requests = sources.fixture.server().requests();
   REQUIRE(!requests.empty());
   CHECK(requests.front().header("authorization") == "Basic eC1hY2Nlc3MtdG9rZW46dG9r");

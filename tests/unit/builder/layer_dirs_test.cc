@@ -114,13 +114,13 @@ TEST_CASE("a snapshot that is not committed leaves nothing, and none of the work
     const auto snapshot = snapshots.prepare({});
     const UniqueFd root = mounted(*snapshot);
     write_file(root.get(), "x", "y");
-    CHECK(sweep_stale_steps(store.dir.fd()) == 0);  // its owner lives
+    CHECK(sweep_work(store.dir.fd()) == 0);  // its owner lives
     CHECK(exists(snapshot->rootfs().upper_dir, "x"));
   }
-  ensure_dir_at(store.dir.fd(), "steps/dead", 0700);
-  ensure_dir_at(store.dir.fd(), "steps/dead/u", 0700);
-  CHECK(sweep_stale_steps(store.dir.fd()) == 1);
-  CHECK_FALSE(exists(store.dir.fd(), "steps/dead"));
+  ensure_dir_at(store.dir.fd(), "work/dead-1", 0700);
+  ensure_dir_at(store.dir.fd(), "work/dead-1/u", 0700);
+  CHECK(sweep_work(store.dir.fd()) == 1);
+  CHECK_FALSE(exists(store.dir.fd(), "work/dead-1"));
 }
 
 TEST_CASE("incomplete or foreign layer directories are made anew") {

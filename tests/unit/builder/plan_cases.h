@@ -48,9 +48,22 @@ class TableResolver final : public builder::BaseResolver {
   }
   std::vector<builder::PlannedImage> images() const override { return planned_; }
 
-  std::vector<std::string> asked;  ///< "image …" and "context …", in order
+  std::optional<std::int64_t> context_time(const std::string& name) override {
+    return find_time("context " + name);
+  }
+  std::optional<std::int64_t> remote_time(const builder::RemoteAdd& add) override {
+    return find_time(add.source + (add.checksum.empty() ? "" : " " + add.checksum));
+  }
+
+  std::map<std::string, std::int64_t> times;  ///< by "context NAME" and by source
+  std::vector<std::string> asked;             ///< "image …" and "context …", in order
 
  private:
+  std::optional<std::int64_t> find_time(const std::string& what) const {
+    const auto found = times.find(what);
+    return found == times.end() ? std::nullopt : std::optional(found->second);
+  }
+
   std::map<std::string, oci::ImageConfig> images_;
   std::map<std::string, builder::ResolvedBase> contexts_;
   std::map<std::pair<std::string, std::string>, std::size_t> numbers_;

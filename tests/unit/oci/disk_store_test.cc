@@ -50,7 +50,7 @@ TEST_CASE("a blob is a read-only file under its digest and nothing else is left"
   CHECK(store.blobs.find_blob(digest) == 10);
   CHECK(load_blob(store.blobs, digest, 100) == "some bytes");
   CHECK(fs::status(store.file(digest)).permissions() == static_cast<fs::perms>(0444));
-  CHECK(count_files(store.path / "ingest") == 0);
+  CHECK(count_files(store.path / "work") == 0);
   CHECK(put_blob(store.blobs, "some bytes") == digest);
   store.blobs.sync_published();
 }
@@ -63,7 +63,7 @@ TEST_CASE("what is not committed is never seen") {
     CHECK_FALSE(store.blobs.find_blob(sha256("half")));
   }
   CHECK(count_files(store.path / "blobs/sha256") == 0);
-  CHECK(count_files(store.path / "ingest") == 0);
+  CHECK(count_files(store.path / "work") == 0);
   CHECK_THROWS_AS((void)store.blobs.open_blob(sha256("half")), Error);
 }
 
@@ -80,7 +80,7 @@ TEST_CASE("many writers of one blob all succeed") {
   }
   writers.clear();
   CHECK(load_blob(store.blobs, sha256(bytes), 1 << 20) == bytes);
-  CHECK(count_files(store.path / "ingest") == 0);
+  CHECK(count_files(store.path / "work") == 0);
 }
 
 TEST_CASE("a damaged blob is reported, set aside and can be stored again") {
