@@ -11,6 +11,7 @@
 #include "base/digesting_source.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/quiet_open.h"
 #include "base/strings.h"
 #include "builder/work_crew.h"
 
@@ -135,7 +136,7 @@ ContextEntry BuildContext::regular_file(const std::string& path) {
 UniqueFd BuildContext::open_unchanged(const std::string& path, const cache::FileIdentity& listed) const {
   UniqueFd fd;
   try {
-    fd = walk_.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    fd = open_without_atime([&](int flags) { return walk_.open(path, flags | O_NONBLOCK | O_NOCTTY); });
   } catch (const SystemError& error) {
     const int number = error.error_number();
     if (number == ENOENT || number == ENOTDIR || number == ELOOP || number == ENXIO || number == EXDEV) {
