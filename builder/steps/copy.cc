@@ -36,6 +36,7 @@ CopyRequest request_without_sources(const StepContext& context, const CopyOp& op
   request.parents = op.parents;
   request.excludes = op.excludes;
   request.build_time = step_time(context);
+  request.stop = context.stop;
   request.spool = context.host.store;
   return request;
 }

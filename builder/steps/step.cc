@@ -224,6 +224,7 @@ oci::WrittenLayer write_step_layer(const StepContext& context,
   options.tar.clamp_mtime = context.epoch;
   // So that COPY --from of this layer's files needs no second look at their bytes (CAC-26).
   options.compute_content = true;
+  options.stop = context.stop;
   const bool reuse = host.store.fd() >= 0 && content_bytes(entries) >= kWorthReusing;
   const LayerPieces pieces = reuse ? earlier_pieces(context) : LayerPieces();
   if (reuse) options.pieces = &pieces;

@@ -39,6 +39,7 @@ struct StepContext {
   bool use_cache = true;              ///< false: --no-cache for this stage
   std::optional<std::int64_t> epoch;  ///< SOURCE_DATE_EPOCH
   PartTimes& times;
+  std::stop_token stop;  ///< for the layer; the same as the step's own
 };
 
 struct StepOutcome {
