@@ -131,6 +131,7 @@ std::size_t GzipBlock::deflate_into(char* at, std::size_t room) {
 }
 
 void GzipBlock::compress() {
+  if (abandoned_) return;
   if (!output_) output_ = std::make_unique_for_overwrite<char[]>(kMaxMember);
   plain_digest_.reset();
   reused_ = false;

@@ -38,6 +38,7 @@ struct Host {
   std::function<const RunSupport&()> run;  ///< what RUN needs, opened by the first call; thread-safe
   Syncer* syncer = nullptr;                ///< puts results on the disk for certain; none: --durability=fast
   StoreDir store = -1;                     ///< for what is not finished
+  std::uint64_t store_epoch = 0;           ///< counts the crashes the store may have seen (STO-8)
   std::string resolv_conf;                 ///< content for /etc/resolv.conf in the sandbox
   std::function<Timestamp()> clock;
 };

@@ -137,8 +137,11 @@ struct StoreSession::Parts {
         guard(store, options.limits, options.stop),
         uses(root()),
         pool(options.threads != 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency())),
-        blobs(dir,
-              {.syncer = syncer_of(options), .epoch = store.epoch, .guard = &guard, .leases = &store.locks}),
+        blobs(dir, {.syncer = syncer_of(options),
+                    .epoch = store.epoch,
+                    .guard = &guard,
+                    .leases = &store.locks,
+                    .stop = options.stop}),
         images(dir, syncer_of(options), &uses),
         cache(cache::open_cache_store(dir, &uses)),
         memo(cache::open_stat_memo(dir)),
@@ -172,6 +175,7 @@ struct StoreSession::Parts {
              .run = [this]() -> const builder::RunSupport& { return run.get(); },
              .syncer = syncer_of(options),
              .store = dir,
+             .store_epoch = store.epoch,
              .resolv_conf = read_resolv_conf(),
              .clock = wall_clock_now} {
     dir.set_waiting(options.stop, options.on_wait);

@@ -64,6 +64,7 @@ class DiskBlobStore::Reader final : public Source {
   }
 
   std::size_t read(std::span<char> buffer) override {
+    if (store_.options_.stop.stop_requested()) throw Cancelled();
     try {
       return from_->read(buffer);
     } catch (const IntegrityError&) {
@@ -96,6 +97,7 @@ class DiskBlobStore::Writer final : public BlobWriter {
   }
 
   void write(std::string_view bytes) override {
+    if (store_.options_.stop.stop_requested()) throw Cancelled();
     if (store_.options_.guard != nullptr) store_.options_.guard->before_write(bytes.size());
     while (!bytes.empty()) {
       const ssize_t put = ::write(fd_.get(), bytes.data(), bytes.size());

@@ -187,7 +187,7 @@ def names_reserved_for_deletions_are_refused_atk_71(w):
     for body in ("RUN touch /.wh.etc", "RUN mkdir -p /a && touch /a/.wh..wh..opq", "RUN mkdir /.wh.d"):
         result = build_on(w, [], body, ok=False)
         contains(result.err, ".wh.")
-    for body in ("COPY .wh.etc /", "COPY file /.wh.etc", "COPY . /all/", "ADD .wh.etc /a/b"):
+    for body in ("COPY .wh.etc /", "COPY file /.wh.etc", "COPY . /all/", "ADD .wh.etc /a/"):
         result = build_on(w, [], body, ok=False, files={".wh.etc": "", "file": ""})
         contains(result.err, ".wh.")
 
@@ -240,17 +240,15 @@ def a_layer_on_its_way_can_be_given_up_atk_146(w):
     context = w.folder("context", {"Dockerfile": "FROM scratch\nCOPY data /data\n"})
     with open(context / "data", "wb") as file:
         file.truncate(40 << 30)  # zeros, a minute's work
-    process = start(w, context)
-    time.sleep(1.5)
-    if process.poll() is not None:
-        skip("this machine reads 40 GiB of zeros in a moment")
-    begin = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    equal(process.returncode, 130, "exit code")
-    if time.monotonic() - begin > 5:
-        raise AssertionError("a build took more than 5 seconds to stop")
-    equal(leftovers(w.store), [], "leftovers in the store")
+    for options in ([], ["--no-cache"]):  # while its key is computed, and while its layer is made
+        process = start(w, context, *options)
+        time.sleep(1.5)
+        if process.poll() is not None:
+            skip("this machine reads 40 GiB of zeros in a moment")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        equal(process.returncode, 130, "exit code")
+        equal(leftovers(w.store), [], "leftovers in the store")
 
 
 if __name__ == "__main__":
