@@ -29,14 +29,15 @@ constexpr std::size_t kSampleSize = 4096;
 constexpr std::size_t kSampleGain = kSampleSize / 50;
 
 // How a level is chosen (docs/adr/0010): small blocks are cheap at the best level worth its time. In larger
-// ones a sample tells whether the fastest level costs little; the limit is tighter than what we are willing
-// to lose over a whole block, because the levels differ less over the short distances of a sample.
+// ones a sample tells whether the fastest level costs little against the usual one; the limit is tighter than
+// what we are willing to lose over a whole block, because levels differ less over the short distances of a
+// sample.
 constexpr int kFastLevel = 1;
 constexpr int kUsualLevel = 4;
 constexpr int kBestLevel = 6;
 constexpr std::size_t kSmallBlock = 128 << 10;
-constexpr std::size_t kLevelSample = 32 << 10;
-constexpr std::size_t kMaxLossPerMille = 45;
+constexpr std::size_t kLevelSample = 16 << 10;
+constexpr std::size_t kMaxLossPerMille = 22;
 
 char* put_u16(char* at, std::size_t value) {
   *at++ = static_cast<char>(value & 0xFF);
@@ -112,11 +113,11 @@ int GzipBlock::choose_level() {
   const auto packed = [&](int level) {
     return libdeflate_deflate_compress(deflate(level), sample, kLevelSample, scratch, kLevelSample);
   };
-  const std::size_t best = packed(kBestLevel);
+  const std::size_t usual = packed(kUsualLevel);
   const std::size_t fast = packed(kFastLevel);
   // 0 says that it did not fit: such a sample does not shrink at any level.
-  const bool little_lost = fast != 0 && fast * 1000 <= best * (1000 + kMaxLossPerMille);
-  return little_lost || best == 0 ? kFastLevel : kUsualLevel;
+  const bool little_lost = fast != 0 && fast * 1000 <= usual * (1000 + kMaxLossPerMille);
+  return little_lost || usual == 0 ? kFastLevel : kUsualLevel;
 }
 
 bool GzipBlock::reuse() {
@@ -130,6 +131,7 @@ std::size_t GzipBlock::deflate_into(char* at, std::size_t room) {
 }
 
 void GzipBlock::compress() {
+  if (abandoned_) return;
   if (!output_) output_ = std::make_unique_for_overwrite<char[]>(kMaxMember);
   plain_digest_.reset();
   reused_ = false;

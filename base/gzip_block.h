@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -38,6 +39,8 @@ class GzipBlock {
   void truncate(std::size_t size) noexcept { input_size_ = size; }
 
   void compress();
+  /// Nobody wants the member any more: compress() does nothing from now on. From any thread.
+  void abandon() noexcept { abandoned_ = true; }
 
   /// Digest of the input, where it is worth finding the member again.
   const std::optional<Digest>& plain_digest() const noexcept { return plain_digest_; }
@@ -57,6 +60,7 @@ class GzipBlock {
   std::size_t output_size_ = 0;
   std::optional<Digest> plain_digest_;
   bool reused_ = false;
+  std::atomic<bool> abandoned_{false};
 };
 
 }  // namespace imgbuild

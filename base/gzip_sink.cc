@@ -28,7 +28,17 @@ GzipSink::GzipSink(std::optional<int> level, Sink& out, ThreadPool* pool, const 
       report_(report),
       max_jobs_(pool == nullptr ? 1 : pool->size() + 2) {}
 
-GzipSink::~GzipSink() = default;
+/// Blocks that are being compressed look at `pieces_`, which is the caller's.
+GzipSink::~GzipSink() {
+  for (const Job& job : jobs_) job.block->abandon();
+  for (const Job& job : jobs_) {
+    try {
+      job.task->join();
+    } catch (...) {
+      // The stream is given up for another reason.
+    }
+  }
+}
 
 std::shared_ptr<GzipBlock> GzipSink::take_block() {
   if (spare_.empty()) return std::make_shared<GzipBlock>(level_, pieces_);

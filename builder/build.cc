@@ -97,7 +97,7 @@ BuildResult build_once(const BuildRequest& request, Host& host, EventSink& event
   result.stats.layer_bytes_reused = done.layer_bytes_reused;
   if (plan.source_date_epoch) {
     done.target.snapshot =
-        clamp_layers(done.target.snapshot, *plan.source_date_epoch, request.compression, host);
+        clamp_layers(done.target.snapshot, *plan.source_date_epoch, request.compression, host, stop);
   }
   phases.end("steps");
   for (auto& part : done.parts) result.stats.phases.push_back(std::move(part));

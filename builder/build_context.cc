@@ -11,6 +11,7 @@
 #include "base/digesting_source.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/quiet_open.h"
 #include "base/strings.h"
 #include "builder/work_crew.h"
 
@@ -68,6 +69,7 @@ class BuildContext::FileReader final : public DigestingSource {
   }
 
   std::size_t read(std::span<char> buffer) override {
+    context_.require_going();
     const std::size_t got = read_some(fd_.get(), buffer, path_);
     seen_ += got;
     context_.bytes_read_ += got;
@@ -102,12 +104,17 @@ class BuildContext::FileReader final : public DigestingSource {
 
 BuildContext::BuildContext(RootDir root, parser::IgnoreMatcher ignore, cache::StatMemo& memo,
                            ThreadPool* pool, std::function<Timestamp()> clock, ContextOptions options)
-    : walk_(std::move(root), std::move(ignore), std::move(options)),
+    : stop_(options.stop),
+      walk_(std::move(root), std::move(ignore), std::move(options)),
       memo_(memo),
       pool_(pool),
       clock_(std::move(clock)) {}
 
 BuildContext::~BuildContext() = default;
+
+void BuildContext::require_going() const {
+  if (stop_.stop_requested()) throw Cancelled();
+}
 
 std::optional<SourceNode> BuildContext::find(const std::string& path) {
   auto entry = walk_.find(path);
@@ -135,7 +142,7 @@ ContextEntry BuildContext::regular_file(const std::string& path) {
 UniqueFd BuildContext::open_unchanged(const std::string& path, const cache::FileIdentity& listed) const {
   UniqueFd fd;
   try {
-    fd = walk_.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    fd = open_without_atime([&](int flags) { return walk_.open(path, flags | O_NONBLOCK | O_NOCTTY); });
   } catch (const SystemError& error) {
     const int number = error.error_number();
     if (number == ENOENT || number == ENOTDIR || number == ELOOP || number == ENXIO || number == EXDEV) {
@@ -175,6 +182,7 @@ Digest BuildContext::hash_file(const std::string& path, const cache::FileIdentit
   Sha256 hash;
   std::uint64_t seen = 0;
   for (;;) {
+    require_going();
     const std::size_t got = read_some(fd.get(), std::span(buffer).first(room), path);
     hash.update({buffer.data(), got});
     seen += got;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -70,7 +71,9 @@ class BuildContext final : public SourceTree {
   void learn(const std::string& path, const cache::FileIdentity& listed, const cache::FileIdentity& after,
              const Digest& digest, const std::optional<Timestamp>& read_at);
   Digest hash_file(const std::string& path, const cache::FileIdentity& listed);
+  void require_going() const;
 
+  const std::stop_token stop_;
   ContextWalk walk_;
   cache::StatMemo& memo_;
   ThreadPool* pool_;

@@ -45,8 +45,9 @@ std::string absolute_path(const std::string& path) {
   return cat(buffer, "/", path);
 }
 
-void load_local(BuildInputs& inputs, const BuildRequest& request, Host& host) {
+void load_local(BuildInputs& inputs, const BuildRequest& request, Host& host, const std::stop_token& stop) {
   ContextOptions options;
+  options.stop = stop;
   if (request.git_modes) options.modes = ContextModes::git;
   std::string dockerfile;  // absolute, for the ignore file beside it
   if (request.dockerfile == "-") {
@@ -75,7 +76,7 @@ void load_local(BuildInputs& inputs, const BuildRequest& request, Host& host) {
 BuildInputs load_inputs(const BuildRequest& request, Host& host, std::stop_token stop) {
   BuildInputs inputs;
   if (request.context != "-" && is_directory(request.context)) {
-    load_local(inputs, request, host);
+    load_local(inputs, request, host, stop);
   } else if (request.context == "-" || is_http(request.context) ||
              parser::parse_git_reference(request.context)) {
     load_remote_inputs(inputs, request, host, stop);

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/kernel_file.h"
 #include "base/strings.h"
-#include "base/unique_fd.h"
 
 namespace imgbuild::builder {
 
@@ -41,18 +41,6 @@ std::optional<CgroupPlace> place_in(const Mount& mount, const std::string& group
   std::string rest = group.substr(root.size());
   if (rest == "/") rest.clear();
   return CgroupPlace{mount.point + rest, mount.point};
-}
-
-std::string read_all_of(const char* path) {
-  const UniqueFd file = open_path(path, O_RDONLY);
-  std::string text;
-  char buffer[16384];
-  for (;;) {
-    const ssize_t size = ::read(file.get(), buffer, sizeof buffer);
-    if (size < 0) throw SystemError(errno, "read", path);
-    if (size == 0) return text;
-    text.append(buffer, static_cast<std::size_t>(size));
-  }
 }
 
 }  // namespace
@@ -99,7 +87,7 @@ CgroupPaths parse_cgroup_paths(std::string_view mountinfo, std::string_view own_
 }
 
 CgroupPaths read_cgroup_paths() {
-  return parse_cgroup_paths(read_all_of("/proc/self/mountinfo"), read_all_of("/proc/self/cgroup"));
+  return parse_cgroup_paths(read_kernel_file("/proc/self/mountinfo"), read_kernel_file("/proc/self/cgroup"));
 }
 
 }  // namespace imgbuild::builder

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -164,13 +165,17 @@ ContextWalk::Listing ContextWalk::read_directory(const std::string& path, const 
   ++directories_opened_;
   Listing entries;
   for_each_name(fd.get(), path, [&](const char* name, unsigned char type) {
-    if (auto entry = examine(fd.get(), name, path, rules, type)) {
-      entries.push_back(std::move(*entry));
-    }
+    if (auto entry = examine(fd.get(), name, path, rules, type)) entries.push_back(std::move(*entry));
   });
-  std::sort(entries.begin(), entries.end(),
-            [](const ContextEntry& a, const ContextEntry& b) { return a.name < b.name; });
-  return entries;
+  // Entries are large: they are moved once, and not whenever two of them are found in the wrong order.
+  std::vector<std::size_t> order(entries.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return entries[a].name < entries[b].name; });
+  Listing sorted;
+  sorted.reserve(entries.size());
+  for (const std::size_t i : order) sorted.push_back(std::move(entries[i]));
+  return sorted;
 }
 
 std::optional<ContextEntry> ContextWalk::examine(int dir, const std::string& name,

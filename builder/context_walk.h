@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -32,6 +33,7 @@ struct ContextOptions {
   std::uint32_t gid = 0;
   std::optional<Timestamp> mtime;  ///< modification time of everything, for checkouts (CTX-4)
   std::string ignore_name;         ///< the ignore file's name, for explanations; empty: ".dockerignore"
+  std::stop_token stop = {};       ///< ends the reading of content with Cancelled
 };
 
 /// One entry as it was found.

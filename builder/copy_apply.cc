@@ -84,7 +84,7 @@ class CopyApplier {
   bool unpack(const Match& match) {
     const FileAttributes& attributes = match.top.source.attributes;
     if (attributes.type != FileType::regular || attributes.size == 0) return false;
-    if (!spool_) spool_.emplace(request_.spool.work_fd());
+    if (!spool_) spool_.emplace(request_.spool.work_fd(), request_.stop);
     auto members = read_archive(tree_.open(match.path), match.base_name, *spool_);
     if (!members) return false;
     // DEST is a directory then, with or without a slash; --chmod has no part in it (ADD-3).

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -35,6 +36,7 @@ struct CopyRequest {
   bool takes_root = false;  ///< a missing DEST is the copied root itself, so --chmod changes it (git in ADD)
   /// --link: the copy happens in an empty root (COPY-70); the caller passes an empty target tree.
   Timestamp build_time;  ///< mtime of what the instruction creates
+  std::stop_token stop = {};  ///< ends long extractions with Cancelled
   StoreDir spool = -1;   ///< where the bytes of unpacked archives wait for the layer; -1: in memory
 };
 

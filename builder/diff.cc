@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/quiet_open.h"
 #include "base/stream.h"
 #include "base/strings.h"
 #include "builder/upper_walk.h"
@@ -109,7 +110,9 @@ PendingEntry pending(UpperNode& node, const std::shared_ptr<const RootDir>& uppe
   if (entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular &&
       entry.attributes.size > 0) {
     out.open = [upper, path = entry.path]() -> std::unique_ptr<Source> {
-      return std::make_unique<FileSource>(upper->open_beneath(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
+      return std::make_unique<FileSource>(open_without_atime([&](int flags) {
+                                            return upper->open_beneath(path, flags | O_NOFOLLOW | O_NONBLOCK);
+                                          }),
                                           path);
     };
   }

@@ -236,7 +236,8 @@ class Execution final : public Origins {
                               before,
                               inputs_.request.use_cache && !stage.no_cache,
                               inputs_.plan.source_date_epoch,
-                              times_};
+                              times_,
+                              stop};
     if (const auto* run = std::get_if<RunOp>(&step.op)) return run_command(context, *run, stop);
     if (const auto* copy = std::get_if<CopyOp>(&step.op)) return run_copy(context, *copy, stop);
     return run_workdir(context, std::get<WorkdirOp>(step.op), stop);

@@ -41,6 +41,7 @@ struct Host {
   bool run_is_doubtful = false;  ///< RUN may well be refused, which had better be found out before any step
   std::function<void(EventSink&)> announce_run;  ///< says once what RUN runs in (SBX-4); may be unset
   StoreDir store = -1;                           ///< for what is not finished
+  std::uint64_t store_epoch = 0;                 ///< counts the crashes the store may have seen (STO-8)
   std::string resolv_conf;                       ///< content for /etc/resolv.conf in the sandbox
   std::function<Timestamp()> clock;
 };

@@ -28,8 +28,8 @@ bool has_later_time(const oci::LayerIndex& index, std::int64_t epoch) {
 /// The same entries in the same order with clamped times. Contents go through a spool: a layer is read in one
 /// direction and written in the same, but entries must be known before they are written.
 oci::WrittenLayer rewrite_layer(const oci::LayerBlob& layer, std::int64_t epoch, const Compression& how,
-                                Host& host) {
-  Spool spool(host.store.work_fd());
+                                Host& host, const std::stop_token& stop) {
+  Spool spool(host.store.work_fd(), stop);
   std::vector<oci::PendingEntry> entries;
   const auto tar = oci::open_layer(host.blobs, layer);
   oci::read_layer(*tar, [&](const oci::LayerEntry& entry, oci::Placement, oci::TarReader& content,
@@ -49,18 +49,20 @@ oci::WrittenLayer rewrite_layer(const oci::LayerBlob& layer, std::int64_t epoch,
   oci::WriteLayerOptions options;
   options.tar.clamp_mtime = epoch;
   options.compute_content = true;
+  options.stop = stop;
   return oci::write_layer(entries, how, host.blobs, &host.pool, options);
 }
 
 }  // namespace
 
-Snapshot clamp_layers(const Snapshot& snapshot, std::int64_t epoch, const Compression& how, Host& host) {
+Snapshot clamp_layers(const Snapshot& snapshot, std::int64_t epoch, const Compression& how, Host& host,
+                      const std::stop_token& stop) {
   Snapshot out = snapshot;
   out.chain.reset();
   for (std::size_t i = 0; i < out.layers.size(); ++i) {
     oci::LayerBlob& layer = out.layers[i];
     if (i >= snapshot.inherited && has_later_time(*host.indexes.get(layer), epoch)) {
-      const oci::WrittenLayer written = rewrite_layer(layer, epoch, how, host);
+      const oci::WrittenLayer written = rewrite_layer(layer, epoch, how, host, stop);
       host.indexes.put(written.layer.diff_id, written.index);
       layer = written.layer;
     }

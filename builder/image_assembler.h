@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <stop_token>
 
 #include "builder/executor.h"
 #include "builder/host.h"
@@ -19,6 +20,7 @@ oci::Image assemble_image(const Plan& plan, const StageResult& target, const Sec
 
 /// `snapshot` with every layer this build may have taken from a build without the epoch rewritten, so that no
 /// time in it is later than `epoch` (REP-3, SDE-5). Layers of the base stay as they are.
-Snapshot clamp_layers(const Snapshot& snapshot, std::int64_t epoch, const Compression& how, Host& host);
+Snapshot clamp_layers(const Snapshot& snapshot, std::int64_t epoch, const Compression& how, Host& host,
+                      const std::stop_token& stop);
 
 }  // namespace imgbuild::builder

@@ -97,6 +97,7 @@ std::shared_ptr<SourceTree> open_named_tree(const NamedContext& context, const B
   try {
     if (!is_directory(context.value)) return open_remote_tree(context.value, request, host, stop);
     ContextOptions options;
+    options.stop = stop;
     if (request.git_modes) options.modes = ContextModes::git;
     parser::IgnoreMatcher ignore;
     if (const auto file = find_ignore_file(context.value, "", PathTrust::trusted)) {  // CTX-15

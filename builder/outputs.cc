@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/syncer.h"
+#include "builder/archive_memo.h"
 #include "builder/layer_content.h"
 #include "builder/rootfs_output.h"
 #include "oci/archive_export.h"
@@ -65,9 +66,13 @@ void write_archive(const OutputSpec& spec, const OutputInputs& inputs, Host& hos
     BorrowedFileSink out(STDOUT_FILENO, "standard output");
     return oci::export_archive(request, host.blobs, out, stop);
   }
+  const Digest recipe = oci::archive_recipe(request);
+  const ArchiveMemo memo(host.store, host.store_epoch);
+  if (host.syncer == nullptr && memo.is_current(spec.destination, recipe)) return;
   AtomicFile file(spec.destination);
   oci::export_archive_to_file(request, host.blobs, file.fd(), stop);
   file.commit(host.syncer);
+  memo.remember(file.fd(), recipe);
 }
 
 void write_rootfs(const OutputSpec& spec, const OutputInputs& inputs, Host& host) {

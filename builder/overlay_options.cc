@@ -11,24 +11,13 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/kernel_file.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
 
 namespace imgbuild::builder {
 
 namespace {
-
-std::string read_text(const std::string& path) {
-  const UniqueFd file = open_path(path, O_RDONLY);
-  std::string text;
-  char buffer[16384];
-  for (;;) {
-    const ssize_t size = ::read(file.get(), buffer, sizeof buffer);
-    if (size < 0) throw SystemError(errno, "read", path);
-    if (size == 0) return text;
-    text.append(buffer, static_cast<std::size_t>(size));
-  }
-}
 
 /// A kernel without the parameter does not have the feature.
 bool is_on(const char* parameter) {
@@ -55,14 +44,14 @@ std::string shown_options(int overlay) {
   if (::unshare(CLONE_FS | CLONE_NEWNS) != 0) throw SystemError(errno, "create a mount namespace");
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     throw SystemError(errno, "make mounts private below", "/");
-  const std::string info = read_text(cat("/proc/self/fdinfo/", overlay));
+  const std::string info = read_kernel_file(cat("/proc/self/fdinfo/", overlay));
   if (::move_mount(overlay, "", AT_FDCWD, "/sys", MOVE_MOUNT_F_EMPTY_PATH) != 0)
     throw SystemError(errno, "attach an overlay");
   const auto at = info.find("mnt_id:");
   const auto id =
       trim(std::string_view(info).substr(std::min(info.size(), at == std::string::npos ? at : at + 7)));
   const std::string prefix = cat(id.substr(0, id.find('\n')), " ");
-  const std::string mounts = read_text("/proc/thread-self/mountinfo");
+  const std::string mounts = read_kernel_file("/proc/thread-self/mountinfo");
   for (const auto line : split(mounts, '\n')) {
     const auto type = line.find(" - overlay ");
     if (!line.starts_with(prefix) || type == std::string_view::npos) continue;

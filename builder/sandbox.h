@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -92,6 +93,10 @@ struct SandboxResult {
   std::chrono::nanoseconds cpu_time{0};
   std::uint64_t peak_memory_bytes = 0;
   bool peak_is_total = false;  ///< of all processes together; else of the largest one
+  /// Ready when the root is no longer mounted, which may take a while after a command that looked at many
+  /// files; not valid when it is so already. To be waited for before the upper directory gets another use
+  /// than being read; the destructor waits too.
+  std::future<void> unmounted;
 };
 
 /// A killed process does not end: it hangs in the kernel. What it uses must be left where it is.

@@ -29,6 +29,8 @@ class SandboxMounts {
 
   int root() const noexcept { return root_.get(); }
   int context() const noexcept { return context_.get(); }
+  /// Gives away the root's mount, which ends with this descriptor.
+  UniqueFd take_root() noexcept { return std::move(root_); }
   const std::vector<UniqueFd>& fds() const noexcept {
     return fds_;
   }  ///< in the order the request counts them

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -59,7 +60,8 @@ class RegionSource final : public Source {
 
 }  // namespace
 
-Spool::Spool(int directory) : file_(std::make_shared<const UniqueFd>(unnamed_file(directory))) {}
+Spool::Spool(int directory, std::stop_token stop)
+    : file_(std::make_shared<const UniqueFd>(unnamed_file(directory))), stop_(std::move(stop)) {}
 
 std::uint64_t Spool::reserve(std::uint64_t size) {
   const std::uint64_t offset = size_;
@@ -70,6 +72,7 @@ std::uint64_t Spool::reserve(std::uint64_t size) {
 }
 
 void Spool::write(std::uint64_t offset, std::string_view bytes) {
+  if (stop_.stop_requested()) throw Cancelled();
   while (!bytes.empty()) {
     const ssize_t done = ::pwrite(file_->get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (done < 0 && errno == EINTR) continue;

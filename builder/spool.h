@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 #include <string_view>
 
 #include "base/stream.h"
@@ -14,8 +15,9 @@ namespace imgbuild::builder {
 /// it. One writer; reading is thread-safe.
 class Spool {
  public:
-  /// On the file system of `directory`, or in memory for -1. Throws SystemError.
-  explicit Spool(int directory);
+  /// On the file system of `directory`, or in memory for -1. Throws SystemError. After `stop` every write
+  /// throws Cancelled.
+  explicit Spool(int directory, std::stop_token stop = {});
 
   /// A region of `size` bytes, zeros until they are written; its offset.
   std::uint64_t reserve(std::uint64_t size);
@@ -27,6 +29,7 @@ class Spool {
 
  private:
   std::shared_ptr<const UniqueFd> file_;
+  const std::stop_token stop_;
   std::uint64_t size_ = 0;
 };
 

@@ -130,8 +130,11 @@ struct StoreSession::Parts {
         guard(store, options.limits, options.stop),
         uses(root()),
         pool(options.threads != 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency())),
-        blobs(dir,
-              {.syncer = syncer_of(options), .epoch = store.epoch, .guard = &guard, .leases = &store.locks}),
+        blobs(dir, {.syncer = syncer_of(options),
+                    .epoch = store.epoch,
+                    .guard = &guard,
+                    .leases = &store.locks,
+                    .stop = options.stop}),
         images(dir, syncer_of(options), &uses),
         cache(cache::open_cache_store(dir, &uses)),
         memo(cache::open_stat_memo(dir)),
@@ -172,6 +175,7 @@ struct StoreSession::Parts {
              .run_is_doubtful = run.is_doubtful(),
              .announce_run = [this](builder::EventSink& events) { announce(events); },
              .store = dir,
+             .store_epoch = store.epoch,
              .resolv_conf = read_resolv_conf(),
              .clock = wall_clock_now} {
     dir.set_waiting(options.stop, options.on_wait);

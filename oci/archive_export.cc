@@ -9,12 +9,16 @@
 #include "base/file_copy.h"
 #include "base/strings.h"
 #include "oci/archive_content.h"
+#include "oci/descriptor_json.h"
 #include "oci/layout.h"
 #include "oci/tar_format.h"
 
 namespace imgbuild::oci {
 
 namespace {
+
+/// To be raised whenever the same request makes other bytes than before.
+constexpr int kArchiveRevision = 1;
 
 std::string_view view(const tar::Block& block) { return {block.data(), block.size()}; }
 
@@ -115,6 +119,20 @@ class DescriptorSink final : public Sink {
 };
 
 }  // namespace
+
+Digest archive_recipe(const ExportRequest& request) {
+  std::string text = cat("imgbuild archive ", kArchiveRevision, "\nform ", static_cast<int>(request.form),
+                         "\nplatform ", request.platform.str(), "\n");
+  if (request.created)
+    text += cat("created ", request.created->seconds, " ", request.created->nanoseconds, "\n");
+  for (const auto& image : request.images) {
+    JsonWriter target(false);
+    write_descriptor(target, image.target);
+    text += cat("target ", target.take(), "\n");
+    for (const auto& name : image.names) text += cat("name ", name.str(), "\n");
+  }
+  return sha256(text);
+}
 
 void export_archive(const ExportRequest& request, const BlobStore& blobs, Sink& out, std::stop_token stop) {
   write_archive(request, blobs, out, -1, stop);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/digest.h"
 #include "base/stream.h"
 #include "base/timestamp.h"
 #include "oci/blob_store.h"
@@ -32,6 +33,9 @@ struct ExportRequest {
   /// Creation time in index.json; nothing: that of the image's config.
   std::optional<Timestamp> created;
 };
+
+/// Names the bytes of the archive: equal for requests that make the same ones from verified blobs.
+Digest archive_recipe(const ExportRequest& request);
 
 /// Writes an archive whose bytes are a function of the request and the images alone: sorted members, no
 /// owners, no times (REP-7). Every blob of every platform must be stored. Does not call `out.finish()`. Blobs

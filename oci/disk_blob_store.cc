@@ -26,15 +26,18 @@ Error explain_write_error(int error, int dir, std::uint64_t need) {
   }
   if (error != ENOSPC && error != EDQUOT) return SystemError(error, "write blob");
   struct statvfs space {};
-  std::string have = "too little";
-  if (::fstatvfs(dir, &space) == 0) have = human_size(std::uint64_t{space.f_bavail} * space.f_frsize);
+  std::string have = "too little is left";
+  if (::fstatvfs(dir, &space) == 0) {
+    const bool no_names = space.f_files != 0 && space.f_favail == 0;
+    have = no_names ? "its file system has no room for another file"
+                    : cat(human_size(std::uint64_t{space.f_bavail} * space.f_frsize), " is left");
+  }
   std::array<char, 4096> path{};
   const ssize_t length = ::readlink(cat("/proc/self/fd/", dir).c_str(), path.data(), path.size());
   const std::string where =
       length > 0 ? cat(" at ", printable({path.data(), static_cast<std::size_t>(length)})) : "";
-  Error full(
-      cat("the store is full: a blob needs more than ", human_size(need), ", ", have, " is left", where),
-      ExitCode::system);
+  Error full(cat("the store is full: a blob needs more than ", human_size(need), ", ", have, where),
+             ExitCode::system);
   full.add_note("free space on its file system, or put the store elsewhere with --root");
   return full;
 }
@@ -61,6 +64,7 @@ class DiskBlobStore::Reader final : public Source {
   }
 
   std::size_t read(std::span<char> buffer) override {
+    if (store_.options_.stop.stop_requested()) throw Cancelled();
     try {
       return from_->read(buffer);
     } catch (const IntegrityError&) {
@@ -93,6 +97,7 @@ class DiskBlobStore::Writer final : public BlobWriter {
   }
 
   void write(std::string_view bytes) override {
+    if (store_.options_.stop.stop_requested()) throw Cancelled();
     if (store_.options_.guard != nullptr) store_.options_.guard->before_write(bytes.size());
     while (!bytes.empty()) {
       const ssize_t put = ::write(fd_.get(), bytes.data(), bytes.size());

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <vector>
 
 #include "base/key_locks.h"
@@ -25,6 +26,7 @@ struct DiskBlobStoreOptions {
   WriteGuard* guard = nullptr;
   /// Locks that keep blobs from being removed while somebody uses them; none: nobody removes any.
   KeyLocks* leases = nullptr;
+  std::stop_token stop = {};  ///< ends every reading and writing of a blob with Cancelled
 };
 
 /// Blobs as files `blobs/sha256/<hex>`, mode 0444, below a store directory (STO-1, STO-4). A blob is written

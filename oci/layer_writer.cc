@@ -26,6 +26,22 @@ class HashSource final : public Source {
   Sha256 hash_;
 };
 
+/// The tar's way out, which every header and every piece of content takes.
+class StoppableSink final : public Sink {
+ public:
+  StoppableSink(Sink& next, const std::stop_token& stop) : next_(next), stop_(stop) {}
+  void write(std::string_view bytes) override {
+    if (stop_.stop_requested()) throw Cancelled();
+    next_.write(bytes);
+  }
+  void finish() override { next_.finish(); }
+  void boundary() override { next_.boundary(); }
+
+ private:
+  Sink& next_;
+  const std::stop_token& stop_;
+};
+
 bool has_bytes(const LayerEntry& entry) {
   return entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular &&
          entry.attributes.size > 0;
@@ -103,7 +119,8 @@ WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compres
   PackedReport report;
   const auto compressor = make_compressor(how, packed, pool, options.pieces, &report);
   OverlappedHashSink plain(*compressor, pool);
-  TarWriter tar(plain, options.tar);
+  StoppableSink stoppable(plain, options.stop);
+  TarWriter tar(stoppable, options.tar);
 
   LayerIndex index;
   index.entries.reserve(entries.size());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stop_token>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct WriteLayerOptions {
   /// Pieces of an earlier layer compressed in the same way, to take what did not change from, and to have the
   /// pieces of this one told. Borrowed; may be null.
   const PackedPieces* pieces = nullptr;
+  std::stop_token stop = {};  ///< ends the writing with Cancelled
 };
 
 struct WrittenLayer {
@@ -36,8 +38,8 @@ std::string_view layer_media_type(CompressionKind kind);
 /// (LAY-54). `entries` are in layer order with their parents (order_entries, add_parents); see TarWriter for
 /// what is refused. Hashing, compressing and reading small files run on `pool`; large files are read on the
 /// calling thread. The bytes are the same for any number of threads. May be called from a task of the
-/// pool, and by several threads. Throws Error for entries a layer cannot hold and whatever their sources and
-/// the store throw; nothing is stored then.
+/// pool, and by several threads. Throws Error for entries a layer cannot hold, Cancelled and whatever their
+/// sources and the store throw; nothing is stored then.
 WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compression& how, BlobStore& store,
                          ThreadPool* pool, const WriteLayerOptions& options = {});
 

@@ -64,7 +64,10 @@ void put_octal(Block& block, Field field, std::uint64_t number) {
 }
 
 void seal(Block& block) {
-  put_octal(block, {kChecksum.offset, 7}, sum(block).as_unsigned);
+  std::memset(block.data() + kChecksum.offset, ' ', kChecksum.size);
+  std::uint32_t sum = 0;  // of bytes alone, unlike sum(): every entry has a header or two
+  for (const char c : block) sum += static_cast<unsigned char>(c);
+  put_octal(block, {kChecksum.offset, 7}, sum);
   block[kChecksum.offset + 7] = ' ';
 }
 

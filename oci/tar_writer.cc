@@ -42,7 +42,10 @@ void check_name(const LayerEntry& entry) {
   if (entry.path.empty()) refuse(entry, "the root directory is never an entry");
   if (entry.path.size() > kMaxPath) refuse(entry, "the path is longer than 4096 bytes");
   if (entry.path.find('\0') != std::string::npos) refuse(entry, "the name has a NUL byte");
-  for (const std::string_view name : split(entry.path, '/')) {
+  const std::string_view path = entry.path;
+  for (std::size_t begin = 0, end = 0; end < path.size(); begin = end + 1) {
+    end = std::min(path.find('/', begin), path.size());
+    const std::string_view name = path.substr(begin, end - begin);
     if (name.empty() || name == "." || name == "..")
       refuse(entry, "the path is not in its simplest relative form");
     if (name.size() > kMaxComponent) refuse(entry, "a component is longer than 255 bytes");
@@ -179,7 +182,7 @@ Block pax_block(const Header& header, std::size_t payload) {
 
 Block main_block(const Header& header, bool with_pax) {
   Block block{};
-  std::string name = only_ascii(header.name);
+  std::string name = is_ascii(header.name) ? header.name : only_ascii(header.name);
   if (!with_pax && name.size() > tar::kName.size) {
     const std::size_t slash = *split_name(name);
     tar::put_text(block, tar::kPrefix, name.substr(0, slash));
@@ -214,8 +217,8 @@ TarWriter::TarWriter(Sink& out, TarOptions options) : out_(out), options_(option
 void TarWriter::add(const LayerEntry& entry, Source* content) {
   check(entry);
   const FileAttributes attributes = attributes_of(entry);
-  write_headers(entry, attributes);
   remember(entry, attributes);
+  write_headers(entry, attributes);
   if (entry.kind == LayerEntry::Kind::node && attributes.type == FileType::regular)
     write_content(entry, content);
   out_.boundary();
@@ -228,7 +231,7 @@ void TarWriter::finish() {
   out_.finish();
 }
 
-void TarWriter::check(const LayerEntry& entry) const {
+void TarWriter::check(const LayerEntry& entry) {
   check_name(entry);
   check_parent(entry);
   switch (entry.kind) {
@@ -237,8 +240,7 @@ void TarWriter::check(const LayerEntry& entry) const {
     case LayerEntry::Kind::whiteout:
       if (whiteouts_of_ != parent_of(entry.path))
         refuse(entry, "a whiteout must directly follow its directory");
-      if (seen_.contains(make_header(entry, {}).name)) refuse(entry, "the whiteout is there twice");
-      return;
+      break;
     case LayerEntry::Kind::hard_link: {
       const auto target = seen_.find(entry.hard_link_target);
       if (target == seen_.end() || !target->second.linkable) {
@@ -251,15 +253,15 @@ void TarWriter::check(const LayerEntry& entry) const {
       check_attributes(entry);
       break;
   }
-  if (seen_.contains(entry.path)) refuse(entry, "the name is there twice");
 }
 
-void TarWriter::check_parent(const LayerEntry& entry) const {
-  const std::string parent(parent_of(entry.path));
-  if (parent.empty()) return;
-  const auto found = seen_.find(parent);
+void TarWriter::check_parent(const LayerEntry& entry) {
+  const std::string_view parent = parent_of(entry.path);
+  if (parent.empty() || parent == checked_parent_) return;
+  const auto found = seen_.find(std::string(parent));
   if (found == seen_.end()) refuse(entry, "its parent directory is no earlier entry");
   if (found->second.type != FileType::directory) refuse(entry, "its parent is not a directory");
+  checked_parent_ = parent;
 }
 
 void TarWriter::check_attributes(const LayerEntry& entry) const {
@@ -308,13 +310,18 @@ FileAttributes TarWriter::attributes_of(const LayerEntry& entry) const {
 
 void TarWriter::remember(const LayerEntry& entry, const FileAttributes& attributes) {
   if (entry.kind == LayerEntry::Kind::whiteout) {
-    seen_.try_emplace(make_header(entry, {}).name);
+    if (!seen_.try_emplace(make_header(entry, {}).name).second) refuse(entry, "the whiteout is there twice");
     return;
   }
   const bool node = entry.kind == LayerEntry::Kind::node;
   const bool directory = node && attributes.type == FileType::directory;
-  seen_.try_emplace(entry.path, Seen{node ? attributes.type : FileType::regular, !directory, attributes.mode,
-                                     attributes.uid, attributes.gid, attributes.mtime});
+  const Seen seen{node ? attributes.type : FileType::regular,
+                  !directory,
+                  attributes.mode,
+                  attributes.uid,
+                  attributes.gid,
+                  attributes.mtime};
+  if (!seen_.try_emplace(entry.path, seen).second) refuse(entry, "the name is there twice");
   if (!attributes.xattrs.empty()) seen_xattrs_.emplace(entry.path, attributes.xattrs);
   whiteouts_of_ = directory ? std::optional(entry.path) : std::nullopt;
 }

@@ -53,8 +53,8 @@ class TarWriter {
     Timestamp mtime;
   };
 
-  void check(const LayerEntry& entry) const;
-  void check_parent(const LayerEntry& entry) const;
+  void check(const LayerEntry& entry);
+  void check_parent(const LayerEntry& entry);
   void check_attributes(const LayerEntry& entry) const;
   FileAttributes attributes_of(const LayerEntry& entry) const;
   void remember(const LayerEntry& entry, const FileAttributes& attributes);
@@ -69,6 +69,7 @@ class TarWriter {
   std::unordered_map<std::string, std::map<std::string, std::string>> seen_xattrs_;
   /// The directory whose whiteouts may come now; nothing when an other entry stood between.
   std::optional<std::string> whiteouts_of_ = std::string();
+  std::string checked_parent_;  ///< the last one found right: entries of a directory follow each other
   std::vector<char> buffer_;
 };
 

@@ -36,6 +36,7 @@ CopyRequest request_without_sources(const StepContext& context, const CopyOp& op
   request.parents = op.parents;
   request.excludes = op.excludes;
   request.build_time = step_time(context);
+  request.stop = context.stop;
   request.spool = context.host.store;
   return request;
 }
@@ -142,8 +143,8 @@ std::vector<oci::PendingEntry> plan_parts(const StepContext& context, const Copy
 constexpr std::uint64_t kMuchToHash = 1 << 20;
 
 /// Whether the layer should be made before its key is known, so that content is read once. That is wasted if
-/// the key then turns out to be known, so only where nothing was recorded for this place in the file, or
-/// where records are not asked.
+/// the key then turns out to be known, so only where the same step was not recorded, or where records are not
+/// asked.
 bool makes_layer_first(const StepContext& context, const std::vector<CopyPart>& parts) {
   bool much = false;
   for (const CopyPart& part : parts) {
@@ -152,8 +153,7 @@ bool makes_layer_first(const StepContext& context, const std::vector<CopyPart>& 
     much = much || part.selection->must_hash(kMuchToHash);
   }
   if (!much) return false;
-  return !context.use_cache || context.before.forced ||
-         context.host.cache.find_by_slot(step_slot(context)).empty();
+  return !context.use_cache || context.before.forced || !same_step_was_recorded(context);
 }
 
 }  // namespace

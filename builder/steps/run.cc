@@ -167,7 +167,7 @@ SandboxResult run_in_sandbox(const StepContext& context, const SandboxSpec& spec
     tail.append(bytes);  // all of it: what is clipped above still explains a failure
     limit.write(stream, bytes, OutputLimit::Clock::now(), report);
   };
-  const SandboxResult result = context.host.run().sandbox->run(
+  SandboxResult result = context.host.run().sandbox->run(
       spec, [&](int stream, std::string_view bytes) { show(stream, guard.output(stream, bytes)); },
       std::move(stop));
   for (const int stream : {1, 2}) show(stream, guard.finish(stream));
@@ -215,6 +215,7 @@ StepOutcome run_now(const StepContext& context, const RunOp& op, const cache::Ca
                              [&] { return guard.guard(snapshot->diff(below, context.epoch)); });
   StepOutcome outcome =
       store_layer(context, key, entries, false, [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
+        if (result.unmounted.valid()) result.unmounted.get();
         snapshot->commit(chain, layer.diff_id);
       });
   outcome.used = {result.cpu_time, result.peak_memory_bytes, result.peak_is_total};

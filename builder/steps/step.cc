@@ -1,5 +1,7 @@
 #include "builder/steps/step.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
@@ -66,6 +68,14 @@ bool usable(const StepContext& context, const cache::CacheRecord& record, bool i
   return context.host.blobs.find_blob(record.layer.blob.digest) == record.layer.blob.size;
 }
 
+/// The parent that a record's key was made with; empty for scratch.
+std::string parent_of(const cache::CacheRecord& record) {
+  for (const auto& field : record.inputs) {
+    if (field.label == "parent") return field.value;
+  }
+  return {};
+}
+
 void publish_miss(const StepContext& context, const cache::CacheKey& key, const MissHints& hints,
                   std::string note) {
   Missed missed{.step = context.id,
@@ -126,6 +136,15 @@ std::optional<WorkClaim> claim_step(const StepToMake& wanted, const std::stop_to
 
 }  // namespace
 
+bool same_step_was_recorded(const StepContext& context) {
+  const std::string name = step_name(context);
+  const std::string parent = context.before.key.str();
+  const auto records = context.host.cache.find_by_slot(step_slot(context));
+  return std::any_of(records.begin(), records.end(), [&](const cache::CacheRecord& record) {
+    return record.step == name && parent_of(record) == parent;
+  });
+}
+
 StepOutcome hit_or_make(const StepToMake& wanted, std::stop_token stop,
                         const std::function<StepOutcome()>& make) {
   const StepContext& context = wanted.context;
@@ -183,11 +202,16 @@ std::uint64_t content_bytes(const std::vector<oci::PendingEntry>& entries) {
   return total;
 }
 
-/// Compressed pieces of the layer that the same place in the file made last time.
+/// Compressed pieces of the layer that the same instruction at the same place in the file made last time, or
+/// else any other instruction there.
 LayerPieces earlier_pieces(const StepContext& context) {
   const auto earlier = context.host.cache.find_by_slot(step_slot(context));
   if (earlier.empty()) return {};
-  return LayerPieces::open(context.host.store, context.host.blobs, earlier.back().layer.blob.digest,
+  const std::string name = step_name(context);
+  auto found = std::find_if(earlier.rbegin(), earlier.rend(),
+                            [&](const cache::CacheRecord& record) { return record.step == name; });
+  if (found == earlier.rend()) found = earlier.rbegin();
+  return LayerPieces::open(context.host.store, context.host.blobs, found->layer.blob.digest,
                            context.request.compression);
 }
 
@@ -200,6 +224,7 @@ oci::WrittenLayer write_step_layer(const StepContext& context,
   options.tar.clamp_mtime = context.epoch;
   // So that COPY --from of this layer's files needs no second look at their bytes (CAC-26).
   options.compute_content = true;
+  options.stop = context.stop;
   const bool reuse = host.store.fd() >= 0 && content_bytes(entries) >= kWorthReusing;
   const LayerPieces pieces = reuse ? earlier_pieces(context) : LayerPieces();
   if (reuse) options.pieces = &pieces;

@@ -39,6 +39,7 @@ struct StepContext {
   bool use_cache = true;              ///< false: --no-cache for this stage
   std::optional<std::int64_t> epoch;  ///< SOURCE_DATE_EPOCH
   PartTimes& times;
+  std::stop_token stop;  ///< for the layer; the same as the step's own
 };
 
 struct StepOutcome {
@@ -61,6 +62,10 @@ struct MissHints {
 
 /// Names the place of the step in its Dockerfile (CacheRecord::slot).
 std::string step_slot(const StepContext& context);
+
+/// Whether one of the latest records of this place is of the same instruction on the same steps. Only then is
+/// it likely that the step's key is known; other files have other instructions at the same place.
+bool same_step_was_recorded(const StepContext& context);
 
 /// A step whose key is known.
 struct StepToMake {

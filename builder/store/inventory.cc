@@ -93,7 +93,7 @@ class Taker {
     take_whole("work", ItemKind::work);
     take_whole("corrupt", ItemKind::damaged);
     take_whole("trash", ItemKind::leftover);
-    for (const char* name : {"format", "probed", "stat-memo", "stat-memo.recent", "uses"})
+    for (const char* name : {"archives", "format", "probed", "stat-memo", "stat-memo.recent", "uses"})
       take_file(name, ItemKind::bookkeeping);
     take_whole("locks", ItemKind::bookkeeping);
     take_whole("http", ItemKind::bookkeeping);

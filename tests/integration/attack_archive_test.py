@@ -3,46 +3,12 @@ import gzip
 import io
 import lzma
 import os
-import pathlib
 import tarfile
 import zipfile
 
-from attack_support import Canary, Image, Tar
+from attack_support import Canary, Image, Tar, build_on, busybox_layer
 from case_files import Image as Built
-from harness import contains, equal, need, need_root, run, test
-
-BUSYBOX_LAYER = None
-
-
-def busybox_layer():
-    """A layer with a shell, below the hostile one."""
-    global BUSYBOX_LAYER
-    if BUSYBOX_LAYER is None:
-        raw = io.BytesIO()
-        with tarfile.open(fileobj=raw, mode="w") as tar:
-            for name in ("bin", "etc", "tmp"):
-                info = tarfile.TarInfo(name)
-                info.type, info.mode = tarfile.DIRTYPE, 0o755
-                tar.addfile(info)
-            data = pathlib.Path(need("busybox")).read_bytes()
-            info = tarfile.TarInfo("bin/busybox")
-            info.size, info.mode = len(data), 0o755
-            tar.addfile(info, io.BytesIO(data))
-            for name in ("sh", "cat", "ls", "find", "stat", "sort", "readlink", "mkdir", "echo", "touch", "ln", "rm", "wc", "mknod", "truncate", "true", "printf"):
-                info = tarfile.TarInfo(f"bin/{name}")
-                info.type, info.linkname = tarfile.LNKTYPE, "bin/busybox"
-                tar.addfile(info)
-        BUSYBOX_LAYER = raw.getvalue()
-    return BUSYBOX_LAYER
-
-
-def build_on(w, layers, body, *options, ok=None, **more):
-    """A build on a base of a busybox layer and these layers; `body` are the instructions."""
-    number = len(list(w.path.glob("layout-*")))
-    layout = Image([busybox_layer(), *layers]).layout(w.path / f"layout-{number}")
-    context = w.folder(f"context-{number}", {"Dockerfile": f"FROM base\n{body}\n"})
-    return w.build(context, "--build-context", f"base=oci-layout://{layout}", *options, ok=ok, **more)
-
+from harness import contains, equal, need_root, run, test
 
 def refused(w, canary, tar, what):
     """The layer is refused when it is extracted and when it is only read, with the code for bad bytes."""

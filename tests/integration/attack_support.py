@@ -3,10 +3,14 @@ import contextlib
 import gzip
 import hashlib
 import http.server
+import io
 import json
 import os
 import pathlib
+import tarfile
 import threading
+
+from harness import need
 
 
 class Canary:
@@ -142,6 +146,40 @@ class Image:
         for name, data in self.blobs.items():
             out[f"/v2/{repository}/blobs/{name}"] = (200, {"Content-Type": "application/octet-stream"}, data)
         return out
+
+
+BUSYBOX_LAYER = None
+
+
+def busybox_layer():
+    """A layer with a shell, below the hostile one."""
+    global BUSYBOX_LAYER
+    if BUSYBOX_LAYER is None:
+        raw = io.BytesIO()
+        with tarfile.open(fileobj=raw, mode="w") as tar:
+            for name in ("bin", "etc", "tmp"):
+                info = tarfile.TarInfo(name)
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(info)
+            data = pathlib.Path(need("busybox")).read_bytes()
+            info = tarfile.TarInfo("bin/busybox")
+            info.size, info.mode = len(data), 0o755
+            tar.addfile(info, io.BytesIO(data))
+            for name in ("sh", "cat", "ls", "find", "stat", "sort", "readlink", "mkdir", "echo", "touch", "ln", "rm", "wc", "mknod", "truncate", "true", "printf",
+                         "id", "mv", "cp", "chmod", "mkfifo", "seq", "sleep", "rmdir"):
+                info = tarfile.TarInfo(f"bin/{name}")
+                info.type, info.linkname = tarfile.LNKTYPE, "bin/busybox"
+                tar.addfile(info)
+        BUSYBOX_LAYER = raw.getvalue()
+    return BUSYBOX_LAYER
+
+
+def build_on(w, layers, body, *options, ok=None, files=None, config=None, **more):
+    """A build on a base of a busybox layer and these layers; `body` are the instructions."""
+    number = len(list(w.path.glob("layout-*")))
+    layout = Image([busybox_layer(), *layers], config).layout(w.path / f"layout-{number}")
+    context = w.folder(f"context-{number}", {"Dockerfile": f"FROM base\n{body}\n", **(files or {})})
+    return w.build(context, "--build-context", f"base=oci-layout://{layout}", *options, ok=ok, **more)
 
 
 class Server:

@@ -125,6 +125,55 @@ def every_output_is_what_it_says(w):
 
 
 @test
+def an_archive_that_is_there_already_is_not_written_again(w):
+    context = w.folder("context", {"Dockerfile": "FROM scratch\nCOPY file /file\n", "file": "x" * 5000})
+    target, output = w.path / "app.tar", f"type=oci,dest={w.path / 'app.tar'}"
+    w.build(context, "-o", output)
+    right, first = target.read_bytes(), target.stat()
+    w.build(context, "-o", output)
+    second = target.stat()
+    equal((second.st_ino, target.read_bytes()), (first.st_ino, right), "the archive of an unchanged build")
+    if second.st_mtime_ns <= first.st_mtime_ns:
+        raise AssertionError("an output that was asked for looks older than its inputs")
+
+    def changed_in_place():
+        with open(target, "r+b") as file:
+            file.seek(5000)
+            file.write(b"changed")
+
+    def changed_with_its_time_put_back():
+        before = target.stat()
+        changed_in_place()
+        os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def changed_right_after_the_build():
+        w.build(context, "-o", output)
+        changed_in_place()
+
+    def another_file():
+        copy = w.path / "copy"
+        copy.write_bytes(b"x" * len(right))
+        copy.rename(target)
+
+    def remembered_wrongly():
+        changed_in_place()
+        memory = w.store / "archives"
+        memory.write_bytes(memory.read_bytes().replace(b"end ", b"end 0"))
+
+    for damage in (changed_in_place, changed_with_its_time_put_back, changed_right_after_the_build, another_file, remembered_wrongly,
+                   target.unlink, lambda: os.truncate(target, 100)):
+        damage()
+        w.build(context, "-o", output)
+        equal(target.read_bytes() == right, True, f"the archive is right again after: {getattr(damage, '__name__', damage)}")
+        w.build(context, "-o", output)
+        equal(target.read_bytes() == right, True, "the archive is still right")
+    w.build(context, "-o", output, "-t", "named:v1")
+    equal(target.read_bytes() == right, False, "the archive without a name stays after a build with one")
+    w.build(context, "-o", f"type=docker,dest={target}", "-t", "named:v1")
+    contains(command("tar", "tf", target).stdout.decode(), "manifest.json")
+
+
+@test
 def skopeo_and_umoci_accept_the_archives(w):
     context = w.folder("context", PLAIN)
     archive = w.path / "app.tar"

@@ -65,6 +65,31 @@ def content_is_read_once(w):
 
 
 @test
+def content_is_read_once_in_a_store_that_knows_other_projects(w):
+    other = w.folder("other", {"Dockerfile": "FROM scratch\nCOPY file /file\n", "file": "x"})
+    build(w, other)
+    top = project(w)
+    equal(build(w, top).read, sizes(top), "bytes read by a cold build")
+
+
+@test
+def a_fresh_checkout_of_what_is_known_is_read_and_not_packed_again(w):
+    build(w, project(w))
+    command("cp", "-r", w.path / "context", w.path / "checkout")
+    again = build(w, w.path / "checkout")
+    equal((again.read, again.written), (sizes(w.path / "checkout"), 0), "bytes read and written")
+
+
+@test
+def reading_leaves_no_trace_in_access_times(w):
+    top = project(w, 20)
+    before = {path: path.stat().st_atime_ns for path in top.rglob("*") if path.is_file()}
+    build(w, top)
+    equal({path: path.stat().st_atime_ns for path in before if path.name != "Dockerfile"},
+          {path: time for path, time in before.items() if path.name != "Dockerfile"}, "access times")
+
+
+@test
 def one_changed_file_costs_its_surroundings(w):
     top = project(w)
     build(w, top)

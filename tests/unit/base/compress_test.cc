@@ -5,6 +5,8 @@
 #include <zstd.h>
 
 #include <atomic>
+#include <chrono>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -276,6 +278,37 @@ TEST_CASE("data that does not shrink is stored") {
 TEST_CASE("compressible pieces in noise still shrink") {
   const std::string plain = noise(512 << 10) + text(512 << 10);
   CHECK(pack(kGzip, plain).size() < plain.size() * 8 / 10);
+}
+
+namespace {
+
+/// Takes its time, and counts who is inside.
+class SlowPieces final : public PackedPieces {
+ public:
+  std::size_t load(const Digest&, std::span<char>) const override {
+    ++inside;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    --inside;
+    return 0;
+  }
+  mutable std::atomic<int> inside{0};
+};
+
+}  // namespace
+
+TEST_CASE("a stream that is given up uses its pieces no more") {
+  ThreadPool pool(3);
+  for (int i = 0; i < 5; ++i) {
+    const SlowPieces pieces;
+    PackedReport report;
+    StringSink out;
+    {
+      const auto sink = make_compressor(kGzip, out, &pool, &pieces, &report);
+      sink->write(text(4 << 20));
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));  // until some block is on its way
+    }
+    CHECK(pieces.inside == 0);
+  }
 }
 
 TEST_CASE("levels out of range are refused") {
