@@ -41,7 +41,7 @@ def mounts():
 class Faults:
     """One build, known from a run that nothing disturbed, and ways to disturb it."""
 
-    def __init__(self, w):
+    def __init__(self, w, dockerfile=DOCKERFILE):
         need_root()
         if not PRELOAD:
             skip("FAULT_PRELOAD does not name the library that makes calls fail")
@@ -49,7 +49,7 @@ class Faults:
         w.busybox()
         self.base = w.path / "base-store"
         w.store.rename(self.base)
-        self.context = w.folder("context", {"Dockerfile": DOCKERFILE, **{f"src/f{i}": f"{i}\n" * 1000 for i in range(6)}})
+        self.context = w.folder("context", {"Dockerfile": dockerfile, **{f"src/f{i}": f"{i}\n" * 1000 for i in range(6)}})
         self.out = w.path / "out"
         self.mounts = mounts()
         self.fresh()
@@ -77,12 +77,12 @@ class Faults:
     def environment(self, **more):
         return {**self.w.environment, "IMGBUILD_ROOT": str(self.w.store), **more}
 
-    def disturbed(self, under, at=0, action="", sticky=False, calls=""):
+    def disturbed(self, under, at=0, action="", sticky=False, calls="", name=""):
         """Runs the build; gives (exit code, stderr, number of calls)."""
         counter = self.w.path / "counter"
         counter.write_bytes(bytes(8))
         environment = self.environment(LD_PRELOAD=PRELOAD, FAULT_UNDER=str(under), FAULT_COUNTER=str(counter), FAULT_AT=str(at),
-                                       FAULT_ACTION=str(action), FAULT_CALLS=calls)
+                                       FAULT_ACTION=str(action), FAULT_CALLS=calls, FAULT_NAME=name)
         if sticky:
             environment["FAULT_STICKY"] = "1"
         done = subprocess.run(self.command(), env=environment, capture_output=True, timeout=120, check=False)
@@ -163,6 +163,15 @@ def FLT_8_the_store_becomes_read_only(w):
 @test
 def FLT_9_the_disk_answers_one_call_with_an_input_output_error(w):
     hit_calls(w, False, errno.EIO, 6)
+
+
+@test
+def FLT_9_a_mount_point_that_cannot_be_taken_away_is_in_no_layer(w):
+    faults = Faults(w, "FROM busybox\nRUN --mount=type=cache,target=/c touch /x\n")
+    faults.fresh()
+    code, err, hits = faults.disturbed(w.store, 1, errno.EIO, calls="rmdir", name="/c")
+    equal((code, hits), (7, 1), f"exit code and removals of /c: {err}")
+    faults.check_afterwards("/c stayed")
 
 
 @test
