@@ -170,7 +170,7 @@ def FLT_9_a_mount_point_that_cannot_be_taken_away_is_in_no_layer(w):
     faults = Faults(w, "FROM busybox\nRUN --mount=type=cache,target=/c touch /x\n")
     faults.fresh()
     code, err, hits = faults.disturbed(w.store, 1, errno.EIO, calls="rmdir", name="/c")
-    equal((code, hits), (7, 1), f"exit code and removals of /c: {err}")
+    equal((code, hits >= 1), (7, True), f"exit code, and whether /c was to be removed: {err}")
     faults.check_afterwards("/c stayed")
 
 
