@@ -7,27 +7,21 @@
 
 namespace imgbuild {
 
-SourceText::SourceText(std::string name, std::string text) : name_(std::move(name)), text_(std::move(text)) {}
-
-int SourceText::line_count() const noexcept {
-  if (text_.empty()) return 0;
-  const auto ends = std::count(text_.begin(), text_.end(), '\n');
-  return static_cast<int>(ends) + (text_.back() == '\n' ? 0 : 1);
+SourceText::SourceText(std::string name, std::string text) : name_(std::move(name)), text_(std::move(text)) {
+  for (std::size_t at = 0; at < text_.size();) {
+    line_starts_.push_back(at);
+    const auto end = text_.find('\n', at);
+    at = end == std::string::npos ? text_.size() : end + 1;
+  }
 }
 
 std::string_view SourceText::line(int number) const noexcept {
-  if (number < 1) return {};
-  std::string_view rest = text_;
-  for (int at = 1;; ++at) {
-    const auto end = rest.find('\n');
-    if (at == number) {
-      auto found = rest.substr(0, end);
-      if (!found.empty() && found.back() == '\r') found.remove_suffix(1);
-      return found;
-    }
-    if (end == std::string_view::npos) return {};
-    rest.remove_prefix(end + 1);
-  }
+  if (number < 1 || number > line_count()) return {};
+  const std::string_view rest =
+      std::string_view(text_).substr(line_starts_[static_cast<std::size_t>(number - 1)]);
+  auto found = rest.substr(0, rest.find('\n'));
+  if (!found.empty() && found.back() == '\r') found.remove_suffix(1);
+  return found;
 }
 
 namespace {

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace imgbuild {
 
@@ -14,13 +16,14 @@ class SourceText {
 
   const std::string& name() const noexcept { return name_; }
   const std::string& text() const noexcept { return text_; }
-  int line_count() const noexcept;
+  int line_count() const noexcept { return static_cast<int>(line_starts_.size()); }
   /// The physical line `number` (1-based) without its line end; empty when there is no such line.
   std::string_view line(int number) const noexcept;
 
  private:
   std::string name_;
   std::string text_;
+  std::vector<std::size_t> line_starts_;  // places in text_
 };
 
 /// A place in a source text. Lines and columns are 1-based; `first_line` 0 means the whole file.

@@ -206,7 +206,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates,
                                    std::size_t limit) {
+  constexpr std::size_t kLongestWord = 200;  // nobody mistypes a longer one, and comparing costs its square
   std::optional<std::string> best;
+  if (word.size() > kLongestWord) return best;
   std::size_t best_distance = limit;
   for (const auto& candidate : candidates) {
     const std::size_t difference =

@@ -66,6 +66,22 @@ class Inputs:
         """A context that holds nothing but a Dockerfile."""
         return self._make(name, lambda top: (top / "Dockerfile").write_text(text))
 
+    def long_dockerfile(self, kibibytes):
+        """Stages of ordinary lines that the last one does not need: they are read and thrown away."""
+        def make(top):
+            lines = []
+            size = 0
+            for number in range(10 ** 6):
+                if size >= kibibytes << 10:
+                    break
+                lines.append(f"FROM scratch AS part-{number}\n" if number % 100 == 0 else
+                             f"ENV PART_{number}=\"/opt/part-{number}\" FLAGS=\"-O2 -g\"\n" if number % 5 == 1 else
+                             f"COPY --chown=1000:1000 src/part-{number} ${{PREFIX:-/usr/local}}/src/\n" if number % 5 == 2 else
+                             f"RUN set -eux; cd /usr/local/src/part-{number} && \\\n    make -j4 install && \\\n    rm -rf build\n")
+                size += len(lines[-1])
+            (top / "Dockerfile").write_text("".join(lines) + "FROM scratch\nLABEL a=b\n")
+        return self._make(f"long-{kibibytes}", make)
+
     def busybox(self):
         program = shutil.which("busybox") or "/bin/busybox"
 

@@ -37,10 +37,11 @@ class Sizes:
     stages: int = 4
     stage_command: str = "sleep 2"
     slow_rounds: int = 3
+    dockerfile_kibibytes: int = 1024
 
     @staticmethod
     def quick():
-        return Sizes(tree_files=300, file_mebibytes=4, steps=3, many_files=300, stages=2, stage_command="sleep 0.1", slow_rounds=1)
+        return Sizes(tree_files=300, file_mebibytes=4, steps=3, many_files=300, stages=2, stage_command="sleep 0.1", slow_rounds=1, dockerfile_kibibytes=16)
 
 
 def scenarios(sizes):
@@ -50,6 +51,9 @@ def scenarios(sizes):
     return [
         Scenario("scratch", "FROM scratch + LABEL, cold", lambda i: i.dockerfile("scratch", "FROM scratch\nLABEL a=b\n"), 0.015,
                  base=None, target_peak_mib=10, rounds=15, floor="true", floor_title="a shell that does nothing"),
+        Scenario("long-dockerfile", f"the same behind {sizes.dockerfile_kibibytes} KiB of stages that are not needed, cold",
+                 lambda i: i.long_dockerfile(sizes.dockerfile_kibibytes), 0.05, base=None, rounds=15, floor="wc -l $CONTEXT/Dockerfile",
+                 floor_title="wc of the Dockerfile"),
         Scenario("tiny-cold", "tiny: FROM, RUN echo, COPY, archive, cold", lambda i: i.tiny(), 0.025, rounds=15,
                  floor=f"{SHELL} 'echo hi'", floor_title="unshare and a shell that says hi"),
         Scenario("tiny-unchanged", "the same, nothing changed", lambda i: i.tiny(), 0.010, state="unchanged", rounds=15,

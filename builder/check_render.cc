@@ -12,12 +12,14 @@ using nlohmann::ordered_json;
 
 constexpr std::string_view kRule = "--------------------\n";
 constexpr int kContextLines = 2;
+constexpr int kMaxExcerptLines = 200;  // many findings in one long here-document would repeat it all
 
 /// The lines of a range with two lines around it, those of the range marked.
 std::string excerpt(const SourceText& source, const SourceRange& where) {
   std::string out(kRule);
   const int first = std::max(1, where.first_line - kContextLines);
-  const int last = std::min(source.line_count(), where.last_line + kContextLines);
+  const int last =
+      std::min({source.line_count(), where.last_line + kContextLines, where.first_line + kMaxExcerptLines});
   for (int line = first; line <= last; ++line) {
     const bool marked = line >= where.first_line && line <= where.last_line;
     out += cat(pad_left(cat(line), 4), " | ", marked ? ">>> " : "    ", printable(source.line(line)), "\n");

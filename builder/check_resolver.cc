@@ -24,7 +24,7 @@ ResolvedBase CheckResolver::image(const std::string& reference, const oci::Platf
 }
 
 ResolvedBase CheckResolver::unknown(const std::string& reference, const oci::Platform& platform) {
-  if (std::find(missing_.begin(), missing_.end(), reference) == missing_.end()) missing_.push_back(reference);
+  if (known_missing_.insert(reference).second) missing_.push_back(reference);
   ResolvedBase base{FromScratch{}, {}, reference};
   base.config.platform = platform;
   return base;

@@ -31,6 +31,7 @@ class CheckResolver final : public BaseResolver {
 
   BaseResolver& real_;
   std::set<std::string> unreachable_;  ///< registries
+  std::set<std::string> known_missing_;
   std::vector<std::string> missing_;
 };
 

@@ -10,14 +10,14 @@ namespace imgbuild::builder {
 
 namespace {
 
-/// A user or group: a number, or a name to look up. `root` needs no looking up.
+/// A user or group: a number, or a name to look up. `root` and an empty one need no looking up (COPY-51).
 struct Principal {
   std::optional<std::uint32_t> id;
   std::string_view name;
 };
 
 Principal parse_principal(std::string_view text) {
-  if (text == "root") return {0U, text};
+  if (text.empty() || text == "root") return {0U, text};
   const auto number = parse_decimal(text.starts_with('+') ? text.substr(1) : text);
   // Beyond 2^31 - 1 the reference takes the digits for a name (COPY-52).
   if (number && *number <= 0x7fffffff) return {static_cast<std::uint32_t>(*number), text};
@@ -63,8 +63,6 @@ Owner resolve_owner(std::string_view text, const oci::FileTree& target, ContentP
   if (!parsed.group) return owner;
   if (parsed.group->id) {
     owner.gid = *parsed.group->id;
-  } else if (parsed.group->name.empty()) {
-    owner.gid = 0;
   } else if (const auto groups = read_account_file(target, owner_files, "etc/group")) {
     for (const auto& entry : parse_group(*groups)) {
       if (entry.name != parsed.group->name) continue;

@@ -45,9 +45,9 @@ std::vector<std::string> Environment::names() const {
 }
 
 parser::VariableLookup Environment::lookup() const {
-  return [this](std::string_view name) -> std::optional<std::string> {
+  return [this](std::string_view name) -> std::optional<std::string_view> {
     const std::string* value = find(name);
-    return value ? std::optional(*value) : std::nullopt;
+    return value ? std::optional<std::string_view>(*value) : std::nullopt;
   };
 }
 

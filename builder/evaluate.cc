@@ -29,6 +29,27 @@ void add_default_path(oci::ImageConfig& config) {
   if (!has_path && config.platform.os != "windows") env.emplace_back(kDefaultPath);
 }
 
+std::uint64_t bytes_of(const std::vector<std::string>& words) {
+  std::uint64_t bytes = 0;
+  for (const auto& word : words) bytes += word.size() + 64;
+  return bytes;
+}
+
+/// About the memory that a stage FROM `below` takes for what it inherits.
+std::uint64_t inherited_bytes(const StageState& below) {
+  constexpr std::uint64_t kEntry = 64;
+  const oci::RuntimeConfig& config = below.planned.config.config;
+  std::uint64_t bytes =
+      2 * below.scope.bytes() + kEntry * (2 * below.scope.count() + config.exposed_ports.size());
+  bytes += config.user.size() + bytes_of(config.shell) + bytes_of(config.on_build);
+  if (config.cmd) bytes += bytes_of(*config.cmd);
+  if (config.entrypoint) bytes += bytes_of(*config.entrypoint);
+  if (config.healthcheck) bytes += bytes_of(config.healthcheck->test);
+  for (const auto& [key, value] : config.labels) bytes += key.size() + value.size() + kEntry;
+  for (const auto& path : config.volumes) bytes += path.size() + kEntry;
+  return bytes;
+}
+
 }  // namespace
 
 Evaluation::Evaluation(const parser::Dockerfile& file, const EvaluateOptions& options, BaseResolver& bases,
@@ -43,18 +64,20 @@ Evaluation::Evaluation(const parser::Dockerfile& file, const EvaluateOptions& op
 
 void Evaluation::run() {
   check_front_end(file_, build_args_);
+  check_special_args(build_args_);
   check_file(file_, linter_);
   const Environment automatic =
       automatic_args(options_.build_platform, options_.target_platform, target_stage_name(file_, options_));
-  globals_.emplace(file_, automatic, build_args_);
+  globals_.emplace(file_, automatic, build_args_, budget_);
   resolve_source_date();
   std::optional<GlobalScope> defaults;
   try {
-    defaults.emplace(file_, automatic, BuildArgs{});
+    ExpansionBudget own;
+    defaults.emplace(file_, automatic, BuildArgs{}, own);
   } catch (const SyntaxError&) {
     // A default such as `${X:?text}` that only works with a build argument: then there is nothing to check.
   }
-  heads_ = expand_from_lines(file_, *globals_, defaults ? &*defaults : nullptr, linter_);
+  heads_ = expand_from_lines(file_, *globals_, defaults ? &*defaults : nullptr, linter_, budget_);
   prepare_graph(heads_);
   target_ = graph_->find_target(options_.target);
 
@@ -72,18 +95,13 @@ void Evaluation::run() {
 /// lead to their stage once they are expanded (docs/adr/0005-variables-in-copy-from.md).
 void Evaluation::prepare_graph(const std::vector<StageHead>& heads) {
   std::vector<std::string> bases;
-  parser::Dockerfile seen = file_;
+  parser::GraphOptions options{.variables_lead_on = true, .closed_stages = {}};
   for (std::size_t i = 0; i < heads.size(); ++i) {
     const bool replaced = is_replaced(i);
     bases.push_back(replaced ? "" : heads[i].base);
-    auto& commands = seen.stages[i].commands;
-    if (replaced) commands.clear();
-    for (auto& command : commands) {
-      auto* copy = std::get_if<parser::CopyInstruction>(&command.body);
-      if (copy != nullptr && copy->from && copy->from->find('$') != std::string::npos) copy->from.reset();
-    }
+    if (replaced) options.closed_stages.insert(i);
   }
-  graph_.emplace(seen, bases);
+  graph_.emplace(file_, bases, options);
 }
 
 bool Evaluation::is_replaced(std::size_t stage) {
@@ -142,7 +160,7 @@ std::vector<std::string> Evaluation::start_stage(std::size_t number) {
   add_default_path(planned.config);
   const Environment image = Environment::from_entries(planned.config.config.env);
   for (const auto& [name, value] : image.variables()) {
-    if (state.env.find(name) == nullptr) state.env.set(name, value);
+    if (state.scope.find(name) == nullptr) state.scope.set(name, value);
   }
   return triggers;
 }
@@ -150,12 +168,12 @@ std::vector<std::string> Evaluation::start_stage(std::size_t number) {
 /// ARG-4, CFG-1: config, variables and declared arguments go on.
 void Evaluation::take_base_stage(StageState& state, std::size_t base) {
   const StageState& below = stages_[base];
+  budget_.spend(inherited_bytes(below));
   state.planned.base = FromStage{base};
   state.planned.platform = below.planned.platform;
   state.planned.config = below.planned.config;
   state.planned.from_title = cat("FROM ", below.planned.display_name);
-  state.env = below.env;
-  state.args = below.args;
+  state.scope.inherit(below.scope);
   state.workdir_set = below.workdir_set;
   state.needs.insert(base);
 }

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "base/strings.h"
 #include "builder/evaluate_instruction.h"
 #include "builder/history.h"
@@ -32,11 +30,10 @@ void InstructionEvaluator::define_arg(const parser::ArgDefinition& definition,
     value = *global;
     inherited = true;
   }
-  if (std::find(stage_.args.begin(), stage_.args.end(), name) == stage_.args.end())
-    stage_.args.push_back(name);
+  stage_.scope.declare(name);
   note_arg(definition, value, inherited);
   texts.push_back(value ? cat(name, "=", *value) : name);
-  if (value) stage_.env.set(name, std::move(*value));
+  if (value) stage_.scope.set(name, std::move(*value));
 }
 
 /// SUB-1: an ARG that takes a global's value is shown as that global, with the globals its default needs.

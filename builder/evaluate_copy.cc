@@ -72,7 +72,8 @@ void InstructionEvaluator::operator()(const parser::CopyInstruction& copy) {
   for (const auto& file : copy.inline_sources) {
     std::string data = file.data;
     if (file.expand) {
-      auto expansion = parser::expand_heredoc(data, stage_.env.lookup());
+      auto expansion = parser::expand_heredoc(data, stage_.scope.lookup());
+      spend(expansion.cost);
       report_undefined(expansion.unset);
       data = std::move(expansion.text);
     }

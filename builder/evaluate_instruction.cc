@@ -35,7 +35,8 @@ void InstructionEvaluator::apply() {
 }
 
 std::string InstructionEvaluator::expand(std::string_view word) {
-  auto expansion = parser::expand_word(word, stage_.env.lookup(), escape_);
+  auto expansion = parser::expand_word(word, stage_.scope.lookup(), escape_);
+  spend(expansion.cost);
   report_undefined(expansion.unset);
   return std::move(expansion.text);
 }
@@ -49,16 +50,20 @@ InstructionEvaluator::Pairs InstructionEvaluator::expand_pairs(const std::vector
   return out;
 }
 
-bool InstructionEvaluator::is_declared(std::string_view name) const {
-  return std::find(stage_.args.begin(), stage_.args.end(), name) != stage_.args.end();
+/// NET-26: an instruction has a limit of its own.
+void InstructionEvaluator::spend(std::uint64_t bytes) {
+  constexpr std::uint64_t kMaxInstructionBytes = std::uint64_t{16} << 20;
+  spent_ += bytes;
+  if (spent_ > kMaxInstructionBytes)
+    throw SyntaxError("the variables of this instruction expand to more than 16 MiB");
+  evaluation_.budget().spend(bytes);
 }
 
 void InstructionEvaluator::report_undefined(const std::set<std::string>& unset) {
   for (const auto& name : unset) {
-    if (is_declared(name)) continue;  // declared without a value is no mistake
-    std::vector<std::string> known = stage_.env.names();
-    known.insert(known.end(), stage_.args.begin(), stage_.args.end());
-    const auto close = nearest(name, known);
+    if (stage_.scope.is_declared(name)) continue;  // declared without a value is no mistake
+    const auto close =
+        evaluation_.linter().suggestion(name, stage_.scope.count(), [this] { return stage_.scope.names(); });
     evaluation_.linter().report(
         "UndefinedVar",
         cat("Usage of undefined variable '$", name, "'", close ? cat(" (did you mean $", *close, "?)") : ""),
@@ -67,10 +72,12 @@ void InstructionEvaluator::report_undefined(const std::set<std::string>& unset) 
 }
 
 void InstructionEvaluator::add_empty_history(std::string created_by) {
+  evaluation_.budget().spend(created_by.size());
   stage_.planned.history.push_back(history_entry(std::move(created_by), true));
 }
 
 void InstructionEvaluator::add_step(decltype(PlanStep::op) op, std::string title, std::string created_by) {
+  evaluation_.budget().spend(created_by.size());
   PlanStep step;
   step.op = std::move(op);
   step.title = std::move(title);
@@ -81,8 +88,11 @@ void InstructionEvaluator::add_step(decltype(PlanStep::op) op, std::string title
   stage_.planned.steps.push_back(std::move(step));
 }
 
-std::string InstructionEvaluator::title() const {
-  return step_title(instruction_, stage_.env.lookup(), escape_, from_trigger_);
+std::string InstructionEvaluator::title() {
+  std::uint64_t cost = 0;
+  std::string text = step_title(instruction_, stage_.scope.lookup(), escape_, from_trigger_, cost);
+  spend(cost);
+  return text;
 }
 
 /// `path` below the working directory when it is relative; clean, never above the root.

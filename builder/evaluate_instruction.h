@@ -45,11 +45,11 @@ class InstructionEvaluator {
   std::string expand(std::string_view word);
   Pairs expand_pairs(const std::vector<parser::KeyValue>& pairs);
   void report_undefined(const std::set<std::string>& unset);
-  bool is_declared(std::string_view name) const;
+  void spend(std::uint64_t bytes);
 
   void add_empty_history(std::string created_by);
   void add_step(decltype(PlanStep::op) op, std::string title, std::string created_by);
-  std::string title() const;
+  std::string title();
   std::string join_workdir(std::string_view path) const;
 
   /// Shell in front of a shell form (CMD-1, CMD-5).
@@ -86,6 +86,7 @@ class InstructionEvaluator {
   const parser::Instruction& instruction_;
   bool from_trigger_;
   char escape_;
+  std::uint64_t spent_ = 0;
 };
 
 }  // namespace imgbuild::builder

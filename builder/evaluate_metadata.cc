@@ -13,17 +13,21 @@ namespace imgbuild::builder {
 
 namespace {
 
+constexpr std::uint64_t kMaxLabelBytes = 1u << 20;  // LIM
+constexpr std::uint64_t kPortBytes = 64;            // about the memory of one
+constexpr std::size_t kMaxPathBytes = 4096;         // LIM
+
 /// Replaces the entry of `key` in place, or adds one (CFG-3).
-void set_entry(std::vector<std::string>& entries, const std::string& key, const std::string& value) {
-  const auto is_key = [&](const std::string& entry) {
-    return entry.starts_with(key) && (entry.size() == key.size() || entry[key.size()] == '=');
-  };
-  const auto known = std::find_if(entries.begin(), entries.end(), is_key);
-  if (known == entries.end()) {
-    entries.push_back(cat(key, "=", value));
-  } else {
-    *known = cat(key, "=", value);
+void set_entry(StageState& stage, const std::string& key, const std::string& value) {
+  std::vector<std::string>& entries = stage.planned.config.config.env;
+  auto& places = stage.env_places;
+  if (places.empty()) {
+    for (std::size_t i = 0; i < entries.size(); ++i)
+      places.emplace(entries[i].substr(0, entries[i].find('=')), i);
   }
+  const auto [place, fresh] = places.emplace(key, entries.size());
+  if (fresh) entries.emplace_back();
+  entries[place->second] = cat(key, "=", value);
 }
 
 std::vector<std::string> exposed_ports(std::string_view port, const std::string& written) {
@@ -44,15 +48,20 @@ void InstructionEvaluator::operator()(const parser::EnvInstruction& env) {
           "SecretsUsedInArgOrEnv",
           cat("Do not use ARG or ENV instructions for sensitive data (ENV \"", key, "\")"), instruction_);
     }
-    stage_.env.set(key, value);
-    set_entry(config().env, key, value);
+    stage_.scope.set(key, value);
+    set_entry(stage_, key, value);
   }
   add_empty_history(history_of_pairs("ENV", pairs));
 }
 
 void InstructionEvaluator::operator()(const parser::LabelInstruction& label) {
   const Pairs pairs = expand_pairs(label.pairs);
-  for (const auto& [key, value] : pairs) config().labels[key] = value;
+  for (const auto& [key, value] : pairs) {
+    stage_.label_bytes += key.size() + value.size();
+    if (stage_.label_bytes > kMaxLabelBytes)
+      throw SyntaxError("the labels of the stage are larger than 1 MiB");
+    config().labels[key] = value;
+  }
   add_empty_history(history_of_pairs("LABEL", pairs));
 }
 
@@ -88,7 +97,9 @@ void InstructionEvaluator::operator()(const parser::ShellInstruction& shell) {
 void InstructionEvaluator::operator()(const parser::ExposeInstruction& expose) {
   std::vector<std::string> all;
   for (const auto& argument : expose.ports) {
-    for (const auto& port : parser::expand_words(argument, stage_.env.lookup(), escape_).words) {
+    const auto expansion = parser::expand_words(argument, stage_.scope.lookup(), escape_);
+    spend(expansion.cost);
+    for (const auto& port : expansion.words) {
       if (has_host_part(port)) {
         evaluation_.linter().report(
             "ExposeInvalidFormat",
@@ -102,6 +113,7 @@ void InstructionEvaluator::operator()(const parser::ExposeInstruction& expose) {
             "ExposeProtoCasing",
             cat("Defined protocol '", port, "' in EXPOSE instruction should be lowercase"), instruction_);
       }
+      spend(ports.size() * kPortBytes);
       all.insert(all.end(), ports.begin(), ports.end());
     }
   }
@@ -164,6 +176,10 @@ void InstructionEvaluator::operator()(const parser::WorkdirInstruction& workdir)
     config().working_dir = path;
   } else if (!path.empty() || config().working_dir.empty()) {
     config().working_dir = join_workdir(path);
+  }
+  if (config().working_dir.size() > kMaxPathBytes) {
+    throw parser::WordError(cat("the working directory is longer than ", kMaxPathBytes, " bytes"),
+                            workdir.path);
   }
   const std::string clean = parser::clean_path(config().working_dir);
   const std::string created_by = cat("WORKDIR ", config().working_dir);

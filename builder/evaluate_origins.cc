@@ -62,11 +62,11 @@ ResolvedBase Evaluation::resolve_base(std::size_t number, const oci::Platform& p
 
 ResolvedBase Evaluation::resolve_image(const std::string& name, const oci::Platform& platform,
                                        std::size_t user) {
-  std::vector<std::string> known(std::begin(kCommonImages), std::end(kCommonImages));
-  for (std::size_t i = 0; i < user; ++i) {
-    if (const auto& stage = file_.stages[i].from_body().stage_name) known.push_back(*stage);
-  }
   const auto suggest = [&](Error& error) {
+    std::vector<std::string> known(std::begin(kCommonImages), std::end(kCommonImages));
+    for (std::size_t i = 0; i < user; ++i) {
+      if (const auto& stage = file_.stages[i].from_body().stage_name) known.push_back(*stage);
+    }
     const auto close = nearest(name, known);
     if (close && *close != name) error.add_note(cat("did you mean ", *close, "?"));
   };
@@ -160,11 +160,16 @@ Origin Evaluation::other_source(const std::string& name, std::size_t user) {
 }
 
 void Evaluation::note_global(StageState& stage, const std::string& name) const {
-  const GlobalArg* global = globals_->declaration(name);
-  if (global == nullptr || stage.outline_args.contains(name)) return;
-  if (!global->value && globals_->is_automatic(name)) return;
-  stage.outline_args[name] = {name, global->doc, global->value, global->where};
-  for (const auto& other : global->uses) note_global(stage, other);
+  std::vector<std::string> open = {name};  // no recursion: defaults may lead on as often as there are lines
+  while (!open.empty()) {
+    const std::string next = std::move(open.back());
+    open.pop_back();
+    const GlobalArg* global = globals_->declaration(next);
+    if (global == nullptr || stage.outline_args.contains(next)) continue;
+    if (!global->value && globals_->is_automatic(next)) continue;
+    stage.outline_args[next] = {next, global->doc, global->value, global->where};
+    open.insert(open.end(), global->uses.begin(), global->uses.end());
+  }
 }
 
 Outline Evaluation::outline() const {
@@ -173,7 +178,9 @@ Outline Evaluation::outline() const {
   outline.name = from.stage_name.value_or("");
   outline.description = from.doc;
   std::set<std::size_t> seen;
-  collect_outline(target_, seen, outline);
+  std::map<std::string, OutlineArg> args;
+  collect_outline(target_, seen, args, outline);
+  for (auto& [name, arg] : args) outline.args.push_back(std::move(arg));
   std::stable_sort(outline.args.begin(), outline.args.end(), [](const OutlineArg& a, const OutlineArg& b) {
     return a.where.first_line != b.where.first_line ? a.where.first_line < b.where.first_line
                                                     : a.name < b.name;
@@ -193,15 +200,13 @@ void add_first(std::vector<OutlineSecret>& all, const std::vector<OutlineSecret>
 
 }  // namespace
 
-void Evaluation::collect_outline(std::size_t number, std::set<std::size_t>& seen, Outline& outline) const {
+void Evaluation::collect_outline(std::size_t number, std::set<std::size_t>& seen,
+                                 std::map<std::string, OutlineArg>& args, Outline& outline) const {
   if (!seen.insert(number).second) return;
   const StageState& stage = stages_[number];
-  for (const std::size_t needed : stage.needs) collect_outline(needed, seen, outline);
-  for (const auto& [name, arg] : stage.outline_args) {
-    std::erase_if(outline.args,
-                  [&](const OutlineArg& other) { return other.name == name; });  // the later one counts
-    outline.args.push_back(arg);
-  }
+  for (const std::size_t needed : stage.needs) collect_outline(needed, seen, args, outline);
+  for (const auto& [name, arg] : stage.outline_args)
+    args.insert_or_assign(name, arg);  // the later one counts
   add_first(outline.secrets, stage.outline_secrets);
   add_first(outline.ssh, stage.outline_ssh);
 }

@@ -52,9 +52,10 @@ void InstructionEvaluator::operator()(const parser::RunInstruction& run) {
   if (op.argv.empty()) throw SyntaxError("RUN needs a command: arguments are required");
   check_devices(run);
   op.devices = run.devices;
-  for (const auto& [name, value] : stage_.env.variables()) {
-    if (!is_hidden_from_run(name)) op.env.push_back(cat(name, "=", value));
-  }
+  op.scope = stage_.scope.now();
+  std::uint64_t copied = config().user.size();  // with the shell, into every RUN
+  for (const auto& word : op.argv) copied += word.size();
+  evaluation_.budget().spend(copied);
   op.unkeyed_env = evaluation_.proxies();
   op.working_dir = config().working_dir.empty() ? "/" : config().working_dir;
   op.user = config().user;
@@ -63,15 +64,7 @@ void InstructionEvaluator::operator()(const parser::RunInstruction& run) {
   op.hostname = hostname();
   std::size_t ssh_count = 0;
   for (const auto& mount : run.mounts) op.mounts.push_back(plan_mount(mount, ssh_count));
-
-  Pairs args;
-  for (const auto& name : stage_.args) {
-    const std::string* value = stage_.env.find(name);
-    args.emplace_back(name, value ? *value : "");
-    op.arguments.push_back(name);
-  }
-  std::string created_by = history_of_run(args, op.argv);
-  add_step(std::move(op), std::move(step_title), std::move(created_by));
+  add_step(std::move(op), std::move(step_title), {});
 }
 
 /// HDC-11, HDC-12: a lone here-document is the script itself; with anything else on the line the shell reads

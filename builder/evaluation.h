@@ -9,10 +9,12 @@
 
 #include "builder/environment.h"
 #include "builder/evaluate.h"
+#include "builder/expansion_budget.h"
 #include "builder/from_lines.h"
 #include "builder/lint.h"
 #include "builder/outline.h"
 #include "builder/plan.h"
+#include "builder/stage_scope.h"
 #include "parser/stage_graph.h"
 
 namespace imgbuild::builder {
@@ -21,8 +23,9 @@ namespace imgbuild::builder {
 /// renumbers them.
 struct StageState {
   PlannedStage planned;
-  Environment env;                ///< image Env, ENV and set ARGs in one map (VAR-10)
-  std::vector<std::string> args;  ///< declared ARGs in order of their first declaration (CFG-22)
+  StageScope scope;
+  std::map<std::string, std::size_t, std::less<>> env_places;  ///< in the config's env, once it is changed
+  std::uint64_t label_bytes = 0;                               ///< of the labels set in this stage
   bool evaluated = false;
   bool cmd_set = false;      ///< by this stage itself (CMD-3)
   bool workdir_set = false;  ///< by this stage or a base stage of the file
@@ -55,6 +58,7 @@ class Evaluation {
   const parser::Dockerfile& file() const noexcept { return file_; }
   const EvaluateOptions& options() const noexcept { return options_; }
   Linter& linter() noexcept { return linter_; }
+  ExpansionBudget& budget() noexcept { return budget_; }
   const BuildArgs& build_args() const noexcept { return build_args_; }
   const GlobalScope& globals() const noexcept { return *globals_; }
   const std::vector<std::string>& proxies() const noexcept { return proxies_; }
@@ -86,11 +90,13 @@ class Evaluation {
   void resolve_source_date();
   std::optional<std::int64_t> epoch_named(const std::string& text);
   void finish_target(PlannedStage& stage) const;
-  void collect_outline(std::size_t stage, std::set<std::size_t>& seen, Outline& outline) const;
+  void collect_outline(std::size_t number, std::set<std::size_t>& seen,
+                       std::map<std::string, OutlineArg>& args, Outline& outline) const;
 
   const parser::Dockerfile& file_;
   const EvaluateOptions& options_;
   BaseResolver& bases_;
+  ExpansionBudget budget_;
   BuildArgs build_args_;
   Linter linter_;
   std::optional<GlobalScope> globals_;

@@ -1,3 +1,4 @@
+#include "builder/history.h"
 #include "builder/executor.h"
 
 #include <atomic>
@@ -283,7 +284,7 @@ class Execution final : public Origins {
     } else if (const auto* image = std::get_if<FromImage>(&stage.base)) {
       all = inputs_.images.at(image->image).config.history;
     }
-    auto own = stage.history;
+    auto own = builder::finished_history(stage);
     const auto& times = stages_[stage_number].created;
     std::optional<Timestamp> next;
     for (std::size_t i = own.size(); i-- > 0;) {

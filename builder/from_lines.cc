@@ -14,7 +14,7 @@ namespace {
 
 /// A lookup that notes which names were found.
 parser::VariableLookup noting(const GlobalScope& globals, std::set<std::string>& found) {
-  return [&globals, &found](std::string_view name) -> std::optional<std::string> {
+  return [&globals, &found](std::string_view name) -> std::optional<std::string_view> {
     const std::string* value = globals.find(name);
     if (value == nullptr) return std::nullopt;
     found.emplace(name);
@@ -25,8 +25,8 @@ parser::VariableLookup noting(const GlobalScope& globals, std::set<std::string>&
 class FromLines {
  public:
   FromLines(const parser::Dockerfile& file, const GlobalScope& globals, const GlobalScope* defaults,
-            Linter& linter)
-      : escape_(file.escape), globals_(globals), defaults_(defaults), linter_(linter) {}
+            Linter& linter, ExpansionBudget& budget)
+      : escape_(file.escape), globals_(globals), defaults_(defaults), linter_(linter), budget_(budget) {}
 
   StageHead expand(const parser::Stage& stage) {
     StageHead head;
@@ -47,6 +47,7 @@ class FromLines {
   void expand_base(const parser::Stage& stage, StageHead& head) {
     const std::string& written = stage.from_body().base;
     const auto expansion = parser::expand_word(written, noting(globals_, head.uses), escape_);
+    budget_.spend(expansion.cost);
     report_undeclared(expansion.unset, stage);
     check_default(written, stage);
     if (expansion.text.empty()) {
@@ -61,6 +62,7 @@ class FromLines {
     const std::string& written = *stage.from_body().platform;
     std::set<std::string> found;
     const auto expansion = parser::expand_word(written, noting(globals_, found), escape_);
+    budget_.spend(expansion.cost);
     report_undeclared(expansion.unset, stage);
     head.uses.insert(found.begin(), found.end());
     if (expansion.text.empty()) {
@@ -101,7 +103,7 @@ class FromLines {
   void report_undeclared(const std::set<std::string>& unset, const parser::Stage& stage) {
     for (const auto& name : unset) {
       if (globals_.is_declared(name)) continue;
-      const auto close = nearest(name, globals_.names());
+      const auto close = linter_.suggestion(name, globals_.count(), [&] { return globals_.names(); });
       linter_.report("UndefinedArgInFrom",
                      cat("FROM argument '", name, "' is not declared",
                          close ? cat(" (did you mean ", *close, "?)") : ""),
@@ -135,12 +137,13 @@ class FromLines {
   const GlobalScope& globals_;
   const GlobalScope* defaults_;
   Linter& linter_;
+  ExpansionBudget& budget_;
 };
 
 }  // namespace
 
 GlobalScope::GlobalScope(const parser::Dockerfile& file, const Environment& automatic,
-                         const BuildArgs& build_args)
+                         const BuildArgs& build_args, ExpansionBudget& budget)
     : automatic_(automatic), values_(automatic) {
   for (const auto& [name, value] : automatic.variables()) {
     if (const auto given = build_args.find(name); given != build_args.end()) values_.set(name, given->second);
@@ -152,13 +155,19 @@ GlobalScope::GlobalScope(const parser::Dockerfile& file, const Environment& auto
         arg.value = given->second;
       } else if (definition.value) {
         try {
-          arg.value = parser::expand_word(*definition.value, noting(*this, arg.uses), file.escape).text;
+          auto expansion = parser::expand_word(*definition.value, noting(*this, arg.uses), file.escape);
+          budget.spend(expansion.cost);
+          arg.value = std::move(expansion.text);
         } catch (parser::WordError& error) {
           error.locate(parser::place_of(error.word(), instruction.where));
+          throw;
+        } catch (Error& error) {
+          error.locate(instruction.where);
           throw;
         }
       }
       if (arg.value) values_.set(arg.name, *arg.value);
+      places_.insert_or_assign(arg.name, declared_.size());
       declared_.push_back(std::move(arg));
     }
   }
@@ -169,9 +178,8 @@ bool GlobalScope::is_declared(std::string_view name) const {
 }
 
 const GlobalArg* GlobalScope::declaration(std::string_view name) const {
-  const auto found = std::find_if(declared_.rbegin(), declared_.rend(),
-                                  [&](const GlobalArg& arg) { return arg.name == name; });
-  return found == declared_.rend() ? nullptr : &*found;
+  const auto found = places_.find(name);
+  return found == places_.end() ? nullptr : &declared_[found->second];
 }
 
 std::vector<std::string> GlobalScope::names() const {
@@ -181,8 +189,9 @@ std::vector<std::string> GlobalScope::names() const {
 }
 
 std::vector<StageHead> expand_from_lines(const parser::Dockerfile& file, const GlobalScope& globals,
-                                         const GlobalScope* defaults, Linter& linter) {
-  FromLines lines(file, globals, defaults, linter);
+                                         const GlobalScope* defaults, Linter& linter,
+                                         ExpansionBudget& budget) {
+  FromLines lines(file, globals, defaults, linter, budget);
   std::vector<StageHead> heads;
   for (const auto& stage : file.stages) heads.push_back(lines.expand(stage));
   return heads;

@@ -11,4 +11,11 @@ namespace imgbuild::builder {
 /// worse than not building.
 void check_front_end(const parser::Dockerfile& file, const BuildArgs& args);
 
+/// Build arguments that ask the front end for something it does not do: an index for one platform (ARG-24),
+/// copying by containers (ARG-30). Throws UnsupportedError, or Error for what is no boolean.
+void check_special_args(const BuildArgs& args);
+
+/// ARG-25: whether the main git context keeps its `.git`. Throws Error for what is no boolean.
+bool keeps_context_git_dir(const BuildArgs& args);
+
 }  // namespace imgbuild::builder

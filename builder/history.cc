@@ -1,5 +1,6 @@
 #include "builder/history.h"
 
+#include "base/error.h"
 #include "base/strings.h"
 #include "parser/duration.h"
 
@@ -144,6 +145,27 @@ oci::HistoryEntry history_entry(std::string created_by, bool empty_layer) {
   entry.comment = "buildkit.dockerfile.v0";
   entry.empty_layer = empty_layer;
   return entry;
+}
+
+std::vector<oci::HistoryEntry> finished_history(const PlannedStage& stage) {
+  constexpr std::size_t kMaxBytes = 8u << 20;  // LIM, of a config
+  std::vector<oci::HistoryEntry> out = stage.history;
+  std::size_t bytes = 0;
+  for (const auto& step : stage.steps) {
+    const auto* run = std::get_if<RunOp>(&step.op);
+    if (run == nullptr) continue;
+    std::string& text = out.at(step.history).created_by;
+    text = history_of_run(run->scope.arguments(), run->argv);
+    bytes += text.size();
+    if (bytes > kMaxBytes) {
+      Error error("the history of the image is larger than 8 MiB", ExitCode::syntax);
+      error.locate(step.where);
+      error.add_note(
+          "every RUN line repeats the ARG values before it; declare arguments where they are used");
+      throw error;
+    }
+  }
+  return out;
 }
 
 }  // namespace imgbuild::builder

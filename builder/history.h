@@ -30,6 +30,10 @@ std::string history_of_command(std::string_view keyword, const std::vector<std::
 std::string history_of_list(std::string_view keyword, const std::vector<std::string>& words);
 std::string history_of_healthcheck(const oci::Healthcheck& check);
 
+/// The entries `stage` adds, with the texts of its RUN lines, which repeat every ARG and are therefore made
+/// only where an image is. Throws Error when they are larger than a config may be.
+std::vector<oci::HistoryEntry> finished_history(const PlannedStage& stage);
+
 /// An entry of this build, `created` unset (CFG-20).
 oci::HistoryEntry history_entry(std::string created_by, bool empty_layer);
 

@@ -163,6 +163,13 @@ void Linter::report(std::string_view rule, std::string detail, const SourceRange
   if (wanted(rule, {})) hand_on(rule, std::move(detail), where);
 }
 
+std::optional<std::string> Linter::suggestion(std::string_view wrong, std::size_t count,
+                                              const std::function<std::vector<std::string>()>& names) {
+  if (count > comparisons_left_) return std::nullopt;
+  comparisons_left_ -= count;
+  return nearest(wrong, names());
+}
+
 void Linter::finish() const {
   if (!config_.error || violated_.empty()) return;
   throw Error(cat("lint violation found for rules: ", join({violated_.begin(), violated_.end()}, ", ")),

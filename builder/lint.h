@@ -41,6 +41,10 @@ class Linter {
   void report(std::string_view rule, std::string detail, const parser::Instruction& at);
   /// For findings about no instruction.
   void report(std::string_view rule, std::string detail, const SourceRange& where);
+  /// The name close to `wrong`, for "did you mean". `names()` is asked for while the suggestions of this file
+  /// have compared few names together; behind that there are none, as many would cost the square of the file.
+  std::optional<std::string> suggestion(std::string_view wrong, std::size_t count,
+                                        const std::function<std::vector<std::string>()>& names);
   /// Throws Error if findings are to be failures and there was one (LNT-5).
   void finish() const;
 
@@ -51,6 +55,7 @@ class Linter {
   LintConfig config_;
   std::function<void(const Warned&)> sink_;
   std::set<std::string, std::less<>> violated_;
+  std::size_t comparisons_left_ = 200'000;
 };
 
 /// The checks that need no evaluation: names, letter case, obsolete forms (first part of dockerfile.md

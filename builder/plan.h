@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/source_text.h"
+#include "builder/stage_scope.h"
 #include "oci/image_config.h"
 #include "oci/platform.h"
 #include "parser/instruction.h"
@@ -44,8 +45,7 @@ struct PlannedMount {
 
 struct RunOp {
   std::vector<std::string> argv;         ///< shell included for the shell form
-  std::vector<std::string> env;          ///< "k=v" in order of assignment: image env, ENV, set ARGs (RUN-2)
-  std::vector<std::string> arguments;    ///< which of `env` are build arguments, by name; for explanations
+  RunScope scope;                        ///< image env, ENV, set ARGs (RUN-2)
   std::vector<std::string> unkeyed_env;  ///< proxies: in the environment, never in the key (ARG-8)
   std::string working_dir;               ///< text as stored in the config, absolute
   std::string user;                      ///< text as written, may be empty
@@ -100,6 +100,7 @@ struct PlannedStage {
   /// The image config after the last instruction, without diff IDs, created and history.
   oci::ImageConfig config;
   /// Entries this stage adds, in order, `created` unset; base history is in front of them in the result.
+  /// Those of RUN have no text yet: finished_history() gives it to them.
   std::vector<oci::HistoryEntry> history;
   bool no_cache = false;  ///< its RUN, COPY and ADD never hit (STG-9)
 };

@@ -61,14 +61,14 @@ class PlanDump {
       std::visit([this](const auto& op) { describe(op); }, step.op);
     }
     config(stage.config);
-    for (const auto& entry : stage.history) {
+    for (const auto& entry : finished_history(stage)) {
       line(1, cat("history: ", entry.created_by, entry.empty_layer ? "" : "  (layer)"));
     }
   }
 
   void describe(const RunOp& op) {
     words(2, "command", op.argv);
-    words(2, "environment", op.env);
+    words(2, "environment", op.scope.entries());
     words(2, "environment outside the cache key", redacted(op.unkeyed_env));
     value(2, "directory", op.working_dir);
     value(2, "user", op.user);

@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "builder/copy_archive.h"
+#include "builder/environment.h"
+#include "builder/front_end.h"
 #include "builder/memory_source.h"
 #include "builder/remote_sources.h"
 #include "builder/spool.h"
@@ -158,6 +160,8 @@ void load_remote_inputs(BuildInputs& inputs, const BuildRequest& request, Host& 
   RemoteRequest remote{
       .source = request.context, .checksum = {}, .keep_git_dir = std::nullopt, .build_time = now};
   if (auto git = parser::parse_git_reference(request.context)) {
+    if (keeps_context_git_dir(collect_build_args(request.build_args)) && !git->keep_git_dir)
+      remote.keep_git_dir = true;                                           // ARG-25
     if (git->mtime.empty() && wants_epoch(request)) git->mtime = "commit";  // CTX-4
     const auto result = host.remote.fetch_git_tree(*git, remote, true, request.secrets, stop);
     inputs.context = result.tree;

@@ -18,8 +18,9 @@ constexpr std::string_view kName = "SOURCE_DATE_EPOCH";
 /// except SOURCE_DATE_EPOCH, which is being found out.
 class SourceOnlyStage {
  public:
-  SourceOnlyStage(const BuildArgs& build_args, const GlobalScope& globals, char escape)
-      : build_args_(build_args), globals_(globals), escape_(escape) {}
+  SourceOnlyStage(const BuildArgs& build_args, const GlobalScope& globals, char escape,
+                  ExpansionBudget& budget)
+      : build_args_(build_args), globals_(globals), escape_(escape), budget_(budget) {}
 
   void check_base(const parser::FromInstruction& from) const {
     if (expand(from.base) != "scratch") throw SyntaxError(cat(kName, " stage must use FROM scratch"));
@@ -57,12 +58,14 @@ class SourceOnlyStage {
   }
 
   std::string expand(const std::string& word) const {
-    const auto lookup = [this](std::string_view name) -> std::optional<std::string> {
+    const auto lookup = [this](std::string_view name) -> std::optional<std::string_view> {
       const std::string* value = own_.find(name);
       if (value == nullptr && name != kName) value = globals_.find(name);
-      return value == nullptr ? std::nullopt : std::optional(*value);
+      return value == nullptr ? std::nullopt : std::optional<std::string_view>(*value);
     };
-    return parser::expand_word(word, lookup, escape_).text;
+    auto expansion = parser::expand_word(word, lookup, escape_);
+    budget_.spend(expansion.cost);
+    return std::move(expansion.text);
   }
 
   void define(const parser::ArgDefinition& definition) {
@@ -77,6 +80,7 @@ class SourceOnlyStage {
   const BuildArgs& build_args_;
   const GlobalScope& globals_;
   char escape_;
+  ExpansionBudget& budget_;
   Environment own_;
   std::optional<RemoteAdd> found_;
 };
@@ -91,8 +95,8 @@ std::optional<std::int64_t> parse_epoch_seconds(std::string_view text) {
 }
 
 RemoteAdd source_date_add(const parser::Stage& stage, const BuildArgs& build_args, const GlobalScope& globals,
-                          char escape) {
-  SourceOnlyStage reader(build_args, globals, escape);
+                          char escape, ExpansionBudget& budget) {
+  SourceOnlyStage reader(build_args, globals, escape, budget);
   const parser::Instruction* at = &stage.from;
   try {
     reader.check_base(stage.from_body());
@@ -137,7 +141,7 @@ std::optional<std::int64_t> Evaluation::epoch_named(const std::string& text) {
   for (const auto& stage : file_.stages) {
     const auto& name = stage.from_body().stage_name;
     if (!name || !equal_ignoring_case(*name, text)) continue;
-    const RemoteAdd add = source_date_add(stage, build_args_, *globals_, file_.escape);
+    const RemoteAdd add = source_date_add(stage, build_args_, *globals_, file_.escape, budget_);
     try {
       return bases_.remote_time(add);
     } catch (Error& error) {

@@ -7,6 +7,8 @@ namespace imgbuild::builder {
 
 namespace {
 
+constexpr std::uint64_t kMaxCost = 1u << 20;
+
 bool is_name_char(char c, bool first) {
   const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
   return letter || (!first && c >= '0' && c <= '9');
@@ -28,9 +30,11 @@ std::size_t reference_length(std::string_view text) {
 }
 
 /// The value of the reference, or the reference itself when a variable in it is unknown.
-std::string replaced(std::string_view reference, const parser::VariableLookup& lookup, char escape) {
+std::string replaced(std::string_view reference, const parser::VariableLookup& lookup, char escape,
+                     std::uint64_t& cost) {
   try {
     const auto expansion = parser::expand_word(reference, lookup, escape);
+    cost += expansion.cost;
     if (expansion.unset.empty()) return expansion.text;
   } catch (const SyntaxError&) {
     // A title is only a text for people: what cannot be expanded is shown as written.
@@ -38,7 +42,8 @@ std::string replaced(std::string_view reference, const parser::VariableLookup& l
   return std::string(reference);
 }
 
-std::string replace_known(std::string_view text, const parser::VariableLookup& lookup, char escape) {
+std::string replace_known(std::string_view text, const parser::VariableLookup& lookup, char escape,
+                          std::uint64_t& cost) {
   std::string out;
   bool quoted = false;
   for (std::size_t i = 0; i < text.size();) {
@@ -49,9 +54,10 @@ std::string replace_known(std::string_view text, const parser::VariableLookup& l
       i += 2;
       continue;
     }
-    const std::size_t length = !quoted && c == '$' ? reference_length(text.substr(i)) : 0;
+    const bool refers = !quoted && c == '$' && cost < kMaxCost;
+    const std::size_t length = refers ? reference_length(text.substr(i)) : 0;
     if (length > 0) {
-      out += replaced(text.substr(i, length), lookup, escape);
+      out += replaced(text.substr(i, length), lookup, escape, cost);
       i += length;
       continue;
     }
@@ -64,11 +70,11 @@ std::string replace_known(std::string_view text, const parser::VariableLookup& l
 }  // namespace
 
 std::string step_title(const parser::Instruction& instruction, const parser::VariableLookup& lookup,
-                       char escape, bool from_trigger) {
+                       char escape, bool from_trigger, std::uint64_t& cost) {
   const std::string_view text = instruction.text;
   const std::size_t keyword = std::min(instruction.keyword.size(), text.size());
   return cat(from_trigger ? "ONBUILD " : "", to_upper(text.substr(0, keyword)),
-             replace_known(text.substr(keyword), lookup, escape));
+             replace_known(text.substr(keyword), lookup, escape, cost));
 }
 
 std::string heredoc_summary(std::string_view data) {

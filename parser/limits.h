@@ -10,7 +10,7 @@ inline constexpr std::size_t kMaxIgnoreFileBytes = 4u << 20;
 inline constexpr std::size_t kMaxIgnorePatterns = 10'000;
 inline constexpr std::size_t kMaxLineBytes = 65'535;  // PAR-6, without the line end
 inline constexpr std::size_t kMaxStages = 1'000;
-inline constexpr std::size_t kMaxInstructions = 10'000;
+inline constexpr std::size_t kMaxInstructions = 100'000;
 inline constexpr std::size_t kMaxHeredocBytes = 8u << 20;
 
 }  // namespace imgbuild::parser

@@ -1,10 +1,11 @@
-#include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "parser/flags.h"
 #include "parser/grammar.h"
 #include "parser/heredoc.h"
+#include "parser/limits.h"
 
 namespace imgbuild::parser {
 
@@ -34,16 +35,28 @@ void read_flags(const Flags& flags, CopyInstruction& copy) {
   copy.unpack = flags.boolean("unpack");
 }
 
-/// The body a marker stands for. Of several with the same name the last one counts (HDC-7); a marker in JSON
-/// form has none and makes an empty file (HDC-9).
-std::string body_of(const Heredoc& marker, const std::vector<Heredoc>& heredocs) {
-  const auto found = std::find_if(heredocs.rbegin(), heredocs.rend(),
-                                  [&](const Heredoc& heredoc) { return heredoc.name == marker.name; });
-  if (found == heredocs.rend()) return {};
-  Heredoc heredoc = marker;
-  heredoc.data = found->data;
-  return heredoc.stripped();
-}
+/// The bodies of one instruction by delimiter. Of several with the same one the last counts (HDC-7); a marker
+/// in JSON form has none and makes an empty file (HDC-9).
+class Bodies {
+ public:
+  explicit Bodies(const std::vector<Heredoc>& heredocs) {
+    for (const auto& heredoc : heredocs) by_name_[heredoc.name] = &heredoc;
+  }
+
+  /// What `marker` stands for. Throws SyntaxError when all of them together are larger than a file may be.
+  std::string take(Heredoc marker) {
+    const auto found = by_name_.find(marker.name);
+    if (found == by_name_.end()) return {};
+    marker.data = found->second->data;
+    total_ += marker.data.size();
+    if (total_ > kMaxDockerfileBytes) throw SyntaxError("the here-documents are larger than 16 MiB together");
+    return marker.stripped();
+  }
+
+ private:
+  std::map<std::string_view, const Heredoc*> by_name_;
+  std::size_t total_ = 0;
+};
 
 }  // namespace
 
@@ -66,9 +79,10 @@ CopyInstruction parse_copy(GrammarInput& in) {
   if (parse_heredoc_marker(copy.destination)) {
     throw SyntaxError(cat(name, " cannot accept a heredoc as a destination"));
   }
+  Bodies bodies(in.heredocs);
   for (auto& word : words) {
     if (const auto marker = parse_heredoc_marker(word)) {
-      copy.inline_sources.push_back({marker->name, body_of(*marker, in.heredocs), marker->expand});
+      copy.inline_sources.push_back({marker->name, bodies.take(*marker), marker->expand});
     } else {
       copy.sources.push_back(std::move(word));
     }

@@ -49,7 +49,8 @@ void StageGraph::for_each_use(const Instruction& instruction, const std::functio
   }
 }
 
-StageGraph::StageGraph(const Dockerfile& file, const std::vector<std::string>& expanded_bases)
+StageGraph::StageGraph(const Dockerfile& file, const std::vector<std::string>& expanded_bases,
+                       const GraphOptions& options)
     : edges_(file.stages.size()), names_(file.stages.size()), misuse_(file.stages.size()) {
   for (std::size_t i = 0; i < file.stages.size(); ++i) {
     const FromInstruction& from = file.stages[i].from_body();
@@ -61,18 +62,21 @@ StageGraph::StageGraph(const Dockerfile& file, const std::vector<std::string>& e
     names_[i] = *from.stage_name;
     by_name_[names_[i]] = i;
   }
-  for (std::size_t i = 0; i < file.stages.size(); ++i) add_uses(file.stages[i], i);
+  for (std::size_t i = 0; i < file.stages.size(); ++i) {
+    if (!options.closed_stages.contains(i)) add_uses(file.stages[i], i, options.variables_lead_on);
+  }
   check_cycles();
 }
 
-void StageGraph::add_uses(const Stage& stage, std::size_t user) {
+void StageGraph::add_uses(const Stage& stage, std::size_t user, bool variables_lead_on) {
   for (const auto& instruction : stage.commands) {
     for_each_use(instruction, [&](const Use& use) {
+      if (variables_lead_on && !use.is_mount && use.name.find('$') != std::string::npos) return;
       try {
         const auto needed = resolve(use);
         if (!needed) return note_variable(use, user);
         if (*needed == user) throw circular(user);
-        if (*needed > user) note_misuse(user, later_stage(use, user, *needed), place_of(use.name, use.where));
+        if (*needed > user) note_misuse(user, later_stage(use, user, *needed), use);
         add_edge(user, *needed);
       } catch (SyntaxError& error) {
         error.locate(place_of(use.name, use.where));
@@ -91,9 +95,9 @@ void StageGraph::refuse_variable(const Use& use) {
       "workaround");
 }
 
-void StageGraph::note_misuse(std::size_t user, SyntaxError error, const SourceRange& where) {
-  if (misuse_[user]) return;  // the first one is enough
-  error.locate(where);        // of the name, where it can be told
+void StageGraph::note_misuse(std::size_t user, SyntaxError error, const Use& use) {
+  if (misuse_[user]) return;                    // the first one is enough
+  error.locate(place_of(use.name, use.where));  // of the name, where it can be told
   misuse_[user] = std::move(error);
 }
 
@@ -101,7 +105,7 @@ void StageGraph::note_variable(const Use& use, std::size_t user) {
   try {
     refuse_variable(use);
   } catch (const SyntaxError& error) {
-    note_misuse(user, error, place_of(use.name, use.where));
+    note_misuse(user, error, use);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,11 @@ struct StageEdges {
   std::vector<std::size_t> copies_from;  ///< sorted, without duplicates
 };
 
+struct GraphOptions {
+  bool variables_lead_on = false;       ///< COPY --from=$X adds its edge later, through `add_edge`
+  std::set<std::size_t> closed_stages;  ///< stages whose instructions do not count
+};
+
 /// Names and edges of the stages of one file, before anything is executed. ONBUILD triggers add edges later
 /// through `add_edge`.
 class StageGraph {
@@ -27,7 +33,8 @@ class StageGraph {
   /// instruction, for an index that does not exist and for a stage that needs itself, directly or not
   /// (COPY-2, MNT-25). A reference to a later stage and a variable in COPY --from (VAR-4) are mistakes only
   /// in a stage that is needed (STG-1, STG-5): then `reachable` throws.
-  StageGraph(const Dockerfile& file, const std::vector<std::string>& expanded_bases);
+  StageGraph(const Dockerfile& file, const std::vector<std::string>& expanded_bases,
+             const GraphOptions& options = {});
 
   std::size_t size() const noexcept { return edges_.size(); }
   const StageEdges& edges(std::size_t stage) const { return edges_.at(stage); }
@@ -61,10 +68,10 @@ class StageGraph {
   std::string describe(std::size_t stage) const;
   static void refuse_variable(const Use& use);
   void note_variable(const Use& use, std::size_t user);
-  void note_misuse(std::size_t user, SyntaxError error, const SourceRange& where);
+  void note_misuse(std::size_t user, SyntaxError error, const Use& use);
   SyntaxError later_stage(const Use& use, std::size_t user, std::size_t needed) const;
   SyntaxError circular(std::size_t stage) const;
-  void add_uses(const Stage& stage, std::size_t user);
+  void add_uses(const Stage& stage, std::size_t user, bool variables_lead_on);
   void check_cycles() const;
 
   std::vector<StageEdges> edges_;

@@ -71,7 +71,8 @@ void append_template(std::string& out, std::string_view replacement, std::string
 /// ever retried.
 class WordPattern::Matcher {
  public:
-  Matcher(const Segments& segments, std::u32string_view text) : segments_(segments), text_(text) {}
+  Matcher(const Segments& segments, std::u32string_view text, std::uint64_t& steps)
+      : segments_(segments), text_(text), steps_(steps) {}
 
   std::optional<std::size_t> prefix_end(bool longest) { return tail_end(0, longest); }
 
@@ -125,7 +126,7 @@ class WordPattern::Matcher {
 
   const Segments& segments_;
   std::u32string_view text_;
-  std::uint64_t steps_ = 0;
+  std::uint64_t& steps_;
 };
 
 WordPattern::WordPattern(std::string_view pattern) : segments_(1) {
@@ -151,7 +152,7 @@ WordPattern::WordPattern(std::string_view pattern) : segments_(1) {
 
 std::string WordPattern::without_prefix(std::string_view value, bool longest) const {
   const std::u32string text = decode_text(value);
-  const auto end = Matcher(segments_, text).prefix_end(longest);
+  const auto end = Matcher(segments_, text, steps_).prefix_end(longest);
   return end ? encode_text(std::u32string_view(text).substr(*end)) : std::string(value);
 }
 
@@ -161,7 +162,7 @@ std::string WordPattern::without_suffix(std::string_view value, bool longest) co
   for (auto& segment : reversed) std::reverse(segment.begin(), segment.end());
   std::u32string text = decode_text(value);
   std::reverse(text.begin(), text.end());
-  const auto end = Matcher(reversed, text).prefix_end(longest);
+  const auto end = Matcher(reversed, text, steps_).prefix_end(longest);
   if (!end) return std::string(value);
   text.erase(0, *end);
   std::reverse(text.begin(), text.end());
@@ -170,7 +171,7 @@ std::string WordPattern::without_suffix(std::string_view value, bool longest) co
 
 std::string WordPattern::replace_first(std::string_view value, std::string_view replacement) const {
   const std::u32string text = decode_text(value);
-  const auto match = Matcher(segments_, text).find(0);
+  const auto match = Matcher(segments_, text, steps_).find(0);
   if (!match) return std::string(value);
   const std::u32string_view all = text;
   std::string out = encode_text(all.substr(0, match->begin));
@@ -182,7 +183,7 @@ std::string WordPattern::replace_first(std::string_view value, std::string_view 
 std::string WordPattern::replace_all(std::string_view value, std::string_view replacement) const {
   const std::u32string text = decode_text(value);
   const std::u32string_view all = text;
-  Matcher matcher(segments_, all);
+  Matcher matcher(segments_, all, steps_);
   std::string out;
   std::size_t copied = 0;  // everything before this is in `out`
   std::optional<std::size_t> previous_end;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,8 @@ class WordPattern {
   /// Every match replaced; `$name` in `replacement` are group references, of which only `$0` has a value
   /// (VAR-38).
   std::string replace_all(std::string_view value, std::string_view replacement) const;
+  /// Comparisons made so far.
+  std::uint64_t steps() const noexcept { return steps_; }
 
  private:
   /// What stands between two stars. kAnyCharacter stands for `?`.
@@ -32,6 +35,7 @@ class WordPattern {
   class Matcher;
 
   Segments segments_;  // one more than there are stars
+  mutable std::uint64_t steps_ = 0;
 };
 
 }  // namespace imgbuild::parser

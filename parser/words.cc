@@ -12,8 +12,10 @@ namespace imgbuild::parser {
 
 namespace {
 
-constexpr std::size_t kMaxWordBytes = 1u << 20;  // NET-26
-constexpr int kMaxNesting = 32;                  // NET-26
+constexpr std::size_t kMaxWordBytes = 1u << 20;   // NET-26
+constexpr std::size_t kMaxBodyBytes = 16u << 20;  // NET-26, of an instruction
+constexpr std::uint64_t kMaxCost = 64u << 20;     // values looked at and never used count as well
+constexpr int kMaxNesting = 32;                   // NET-26
 
 constexpr bool is_special_parameter(char c) {
   return std::string_view("@*#?-$!0").find(c) != std::string_view::npos;
@@ -22,7 +24,7 @@ constexpr bool is_special_parameter(char c) {
 /// Collects what was expanded, whole and split at blanks (VAR-40).
 class Output {
  public:
-  explicit Output(bool split) : split_(split) {}
+  explicit Output(bool split, std::size_t limit = kMaxWordBytes) : split_(split), limit_(limit) {}
 
   /// Text whose blanks separate words.
   void add(std::string_view text) {
@@ -53,8 +55,8 @@ class Output {
 
  private:
   void grow(std::string_view text) {
-    if (text_.size() + text.size() > kMaxWordBytes)
-      throw SyntaxError("the expanded word is longer than 1 MiB");
+    if (text_.size() + text.size() > limit_)
+      throw SyntaxError(cat("the expanded word is longer than ", limit_ >> 20, " MiB"));
     text_ += text;
   }
   void end_word() {
@@ -62,6 +64,7 @@ class Output {
   }
 
   bool split_;
+  std::size_t limit_;
   std::string text_;
   std::string word_;
   std::vector<std::string> words_;
@@ -80,11 +83,13 @@ class Expander {
       : rest_(word), lookup_(lookup), mode_(mode) {}
 
   Output run() {
-    Output out(mode_.split);
+    Output out(mode_.split, mode_.quotes ? kMaxWordBytes : kMaxBodyBytes);
+    cost_ = rest_.size();
     scan_until('\0', false, out);
     return out;
   }
   std::set<std::string> take_unset() { return std::move(unset_); }
+  std::uint64_t cost() const { return cost_; }
 
  private:
   bool at_end() const { return rest_.empty(); }
@@ -94,6 +99,19 @@ class Expander {
   std::string_view take() {
     const std::string_view taken = rest_.substr(0, decode_code_point(rest_).length);
     rest_.remove_prefix(taken.size());
+    return taken;
+  }
+
+  /// Takes what has no meaning of its own, the current character at least.
+  std::string_view take_plain(char stop) {
+    const auto has_meaning = [&](char c) {
+      return c == '$' || c == mode_.escape || (stop != '\0' && c == stop) ||
+             (mode_.quotes && (c == '\'' || c == '"'));
+    };
+    std::size_t end = 1;
+    while (end < rest_.size() && !has_meaning(rest_[end])) ++end;
+    const std::string_view taken = rest_.substr(0, end);
+    rest_.remove_prefix(end);
     return taken;
   }
 
@@ -117,7 +135,7 @@ class Expander {
       } else if (c == mode_.escape) {
         escaped(out);
       } else {
-        out.add(take());
+        out.add(take_plain(stop));
       }
     }
     if (stop != '\0') throw SyntaxError(cat("unexpected end of statement while looking for matching ", stop));
@@ -154,7 +172,7 @@ class Expander {
         out.add(dollar());
         continue;
       }
-      std::string_view text = take();
+      std::string_view text = c == mode_.escape ? take() : take_plain('"');
       if (c == mode_.escape) {
         if (keep_escapes_) out.add(text);
         if (at_end()) continue;
@@ -169,7 +187,7 @@ class Expander {
     take();
     if (at_end() || peek() != '{') {
       const std::string name = take_name();
-      return name.empty() ? "$" : value_of(name).value_or("");
+      return name.empty() ? "$" : std::string(value_of(name).value_or(""));
     }
     take();
     if (++depth_ > kMaxNesting) throw SyntaxError("variables are nested more than 32 deep");
@@ -185,7 +203,7 @@ class Expander {
     const std::string name = take_name();
     if (at_end()) unclosed(name);
     std::string modifier(take());
-    if (modifier == "}") return value_of(name).value_or("");
+    if (modifier == "}") return std::string(value_of(name).value_or(""));
     if (modifier == "/") return replaced(name);
     const bool empty_is_unset = modifier == ":";
     if (empty_is_unset) {
@@ -234,25 +252,27 @@ class Expander {
     const bool missing = !value || (empty_is_unset && value->empty());
     switch (operation) {
       case '-':
-        return missing ? word : *value;
+        return missing ? word : std::string(*value);
       case '+':
         return missing ? std::string() : word;
       default:
         break;
     }
-    if (!missing) return *value;
+    if (!missing) return std::string(*value);
     const char* reason = value ? "is not allowed to be empty" : "is not allowed to be unset";
     throw SyntaxError(cat(name, ": ", word.empty() ? reason : word));
   }
 
   std::string trimmed(const std::string& name, char operation) {
     std::string pattern = part('}', true, "syntax error: missing '}'");
-    const std::string value = value_of(name).value_or("");
+    const std::string_view value = value_of(name).value_or("");
     const bool longest = !pattern.empty() && pattern.front() == operation;
     if (longest) pattern.erase(0, 1);
     const WordPattern compiled(pattern);
-    return operation == '#' ? compiled.without_prefix(value, longest)
-                            : compiled.without_suffix(value, longest);
+    std::string rest =
+        operation == '#' ? compiled.without_prefix(value, longest) : compiled.without_suffix(value, longest);
+    spend(compiled.steps() / kStepsOfAByte);
+    return rest;
   }
 
   std::string replaced(const std::string& name) {
@@ -260,9 +280,12 @@ class Expander {
     if (all) take();
     const std::string pattern = part('/', true, "syntax error: missing '/' in ${}");
     const std::string replacement = part('}', true, "syntax error: missing '}'");
-    const std::string value = value_of(name).value_or("");
+    const std::string_view value = value_of(name).value_or("");
     const WordPattern compiled(pattern);
-    return all ? compiled.replace_all(value, replacement) : compiled.replace_first(value, replacement);
+    std::string text =
+        all ? compiled.replace_all(value, replacement) : compiled.replace_first(value, replacement);
+    spend(compiled.steps() / kStepsOfAByte);
+    return text;
   }
 
   /// VAR-24.
@@ -283,17 +306,29 @@ class Expander {
     return name;
   }
 
-  std::optional<std::string> value_of(const std::string& name) {
-    auto value = lookup_(name);
-    if (!value) unset_.insert(name);
+  std::optional<std::string_view> value_of(const std::string& name) {
+    const auto value = lookup_(name);
+    if (value) {
+      spend(value->size());
+    } else {
+      unset_.insert(name);
+    }
     return value;
   }
+
+  void spend(std::uint64_t bytes) {
+    cost_ += bytes;
+    if (cost_ > kMaxCost) throw SyntaxError("the variables of the word take too long to expand");
+  }
+
+  static constexpr std::uint64_t kStepsOfAByte = 8;
 
   std::string_view rest_;
   const VariableLookup& lookup_;
   Mode mode_;
   bool keep_escapes_ = false;
   int depth_ = 0;
+  std::uint64_t cost_ = 0;
   std::set<std::string> unset_;
 };
 
@@ -316,6 +351,7 @@ Result expand(std::string_view word, const VariableLookup& lookup, Expander::Mod
     Output out = expander.run();
     Result result = finish(out);
     result.unset = expander.take_unset();
+    result.cost = expander.cost();
     return result;
   } catch (const SyntaxError& error) {
     WordError whole(cat("failed to process ", quoted(word), ": ", error.message()), std::string(word));
@@ -324,8 +360,8 @@ Result expand(std::string_view word, const VariableLookup& lookup, Expander::Mod
   }
 }
 
-Expansion as_text(Output& out) { return {out.take_text(), {}}; }
-WordsExpansion as_words(Output& out) { return {out.take_words(), {}}; }
+Expansion as_text(Output& out) { return {out.take_text(), {}, 0}; }
+WordsExpansion as_words(Output& out) { return {out.take_words(), {}, 0}; }
 
 }  // namespace
 

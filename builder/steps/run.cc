@@ -35,11 +35,12 @@ class OutputTail {
   std::string text_;
 };
 
-cache::CacheKey run_key(const StepContext& context, const RunOp& op, RunMounts& mounts) {
+cache::CacheKey run_key(const StepContext& context, const RunOp& op, const std::vector<std::string>& env,
+                        RunMounts& mounts) {
   cache::CacheKeyBuilder builder("run-v1");
   builder.add("parent", context.before.key.str()).add("platform", context.stage.platform.str());
   for (const auto& word : op.argv) builder.add("argv", word);
-  for (const auto& entry : op.env) builder.add("env", entry);
+  for (const auto& entry : env) builder.add("env", entry);
   builder.add("workdir", op.working_dir).add("user", op.user).add("hostname", op.hostname);
   for (const auto& [name, address] : context.request.extra_hosts) builder.add("host", name);
   builder.add("network", op.network).add("security", op.security);
@@ -51,6 +52,12 @@ cache::CacheKey run_key(const StepContext& context, const RunOp& op, RunMounts& 
   for (const auto& device : op.devices) builder.add("device", device);
   mounts.add_to_key(builder);
   return builder.finish();
+}
+
+std::vector<std::string> argument_names(const RunOp& op) {
+  std::vector<std::string> names;
+  for (auto& [name, value] : op.scope.arguments()) names.push_back(std::move(name));
+  return names;
 }
 
 bool has_variable(const std::vector<std::string>& env, std::string_view name) {
@@ -70,8 +77,9 @@ void set_variable(std::vector<std::string>& env, const std::string& entry) {
     *known = entry;
 }
 
-SandboxSpec make_spec(const StepContext& context, const RunOp& op, const UserIds& user, RunMounts& mounts,
-                      const RunNetwork& network, const RunDevices& devices) {
+SandboxSpec make_spec(const StepContext& context, const RunOp& op, const std::vector<std::string>& env,
+                      const UserIds& user, RunMounts& mounts, const RunNetwork& network,
+                      const RunDevices& devices) {
   SandboxSpec spec;
   spec.mounts = mounts.take_mounts();
   if (op.script) {
@@ -82,11 +90,14 @@ SandboxSpec make_spec(const StepContext& context, const RunOp& op, const UserIds
                            .mode = 0755});
   }
   spec.argv = op.argv;
-  for (const auto& entry : op.env) {
+  Environment named;
+  for (const auto& entry : env) {
     // An entry without a name or value would be completed from nowhere (SBX-73, ATK-30): it is left out.
     const auto equals = entry.find('=');
-    if (equals != std::string::npos && equals > 0) set_variable(spec.env, entry);
+    if (equals != std::string::npos && equals > 0)
+      named.set(entry.substr(0, equals), entry.substr(equals + 1));
   }
+  spec.env = named.entries();
   for (const auto& entry : op.unkeyed_env) set_variable(spec.env, entry);
   for (const auto& entry : mounts.env()) set_variable(spec.env, entry);
   if (!has_variable(spec.env, "HOME")) spec.env.push_back(cat("HOME=", user.home.empty() ? "/" : user.home));
@@ -176,8 +187,8 @@ SandboxResult run_in_sandbox(const StepContext& context, const SandboxSpec& spec
   return result;
 }
 
-StepOutcome run_now(const StepContext& context, const RunOp& op, const cache::CacheKey& key,
-                    RunMounts& mounts, std::stop_token stop) {
+StepOutcome run_now(const StepContext& context, const RunOp& op, const std::vector<std::string>& env,
+                    const cache::CacheKey& key, RunMounts& mounts, std::stop_token stop) {
   Host& host = context.host;
   const RunSupport& run = host.run();
   require_run(run);
@@ -193,7 +204,7 @@ StepOutcome run_now(const StepContext& context, const RunOp& op, const cache::Ca
                               [&] { return run.snapshots->prepare(context.before.layers); });
   const RunNetwork network(context, op.network, stop);
   mounts.open(user, stop);  // last: others may wait for a cache
-  SandboxSpec spec = make_spec(context, op, user, mounts, network, devices);
+  SandboxSpec spec = make_spec(context, op, env, user, mounts, network, devices);
   apply_trust(spec, context, below, *content);
   spec.rootfs = snapshot->rootfs();
 
@@ -226,9 +237,11 @@ StepOutcome run_now(const StepContext& context, const RunOp& op, const cache::Ca
 
 StepOutcome run_command(const StepContext& context, const RunOp& op, std::stop_token stop) {
   RunMounts mounts(context, op);
-  const cache::CacheKey key = run_key(context, op, mounts);
-  const MissHints hints{.arguments = op.arguments, .entries = {}};
-  return hit_or_make({context, key, &hints}, stop, [&] { return run_now(context, op, key, mounts, stop); });
+  const std::vector<std::string> env = op.scope.entries();
+  const cache::CacheKey key = run_key(context, op, env, mounts);
+  const MissHints hints{.arguments = argument_names(op), .entries = {}};
+  return hit_or_make({context, key, &hints}, stop,
+                     [&] { return run_now(context, op, env, key, mounts, stop); });
 }
 
 }  // namespace imgbuild::builder

@@ -205,9 +205,9 @@ void RunMounts::open_secret(const PlannedMount& mount) {
 
 void RunMounts::open_ssh(const PlannedMount& mount, std::size_t number) {
   const MountOptions& options = mount.options;
-  const bool has_socket_variable = std::any_of(op_.env.begin(), op_.env.end(), [](const std::string& entry) {
-    return entry.starts_with("SSH_AUTH_SOCK=");
-  });
+  const auto env = op_.scope.entries();
+  const bool has_socket_variable = std::any_of(
+      env.begin(), env.end(), [](const std::string& entry) { return entry.starts_with("SSH_AUTH_SOCK="); });
   if (number == 0 && !has_socket_variable) env_.push_back(cat("SSH_AUTH_SOCK=", mount.target));
   const SecretStore& secrets = context_.request.secrets;
   const auto socket = secrets.ssh_sockets.find(options.effective_id());

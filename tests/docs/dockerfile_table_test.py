@@ -1,4 +1,5 @@
-"""The tables of docs/dockerfile.md: every test they name exists, and every instruction and flag the parser knows has a row."""
+"""The tables of docs/dockerfile.md and docs/dockerfile-rules.md: every test and file they name exists, every instruction and flag
+the parser knows has a row, and so has every group of rules that the code speaks of."""
 import json
 import pathlib
 import re
@@ -6,6 +7,7 @@ import sys
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs" / "dockerfile.md"
+RULES = REPOSITORY / "docs" / "dockerfile-rules.md"
 PARSER = REPOSITORY / "parser"
 
 
@@ -64,8 +66,33 @@ def known_words():
     return words, flags
 
 
+def rule_mistakes():
+    """What is wrong with docs/dockerfile-rules.md, and how many rows it has."""
+    mistakes, groups, count = [], set(), 0
+    for line in RULES.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.startswith("| ") or len(cells) != 4 or cells[0] == "Rules":
+            continue
+        count += 1
+        rules, code, proof, _ = cells
+        groups |= set(re.findall(r"\b([A-Z]{3,4})-\d", rules))
+        files = re.findall(r"`([^`]+)`", code)
+        mistakes += [f"{rules}: there is no {name}" for name in files if not (REPOSITORY / name).is_file()] or ([] if files else [f"{rules}: no code"])
+        mistakes += [f"{rules}: {mistake}" for mistake in proof_mistakes(proof)]
+    spoken = set()
+    for folder in ("parser", "builder"):
+        for path in (REPOSITORY / folder).rglob("*.cc"):
+            spoken |= set(re.findall(r"\b([A-Z]{3,4})-\d+\b", path.read_text()))
+    known = {"PAR", "HDC", "VAR", "ARG", "CFG", "FROM", "RUN", "MNT", "CMD", "MET", "COPY", "ADD", "ONB", "STG", "CTX", "IGN", "CAC", "LNT", "SUB", "SDE", "PRG"}
+    if len(spoken & known) < 15:
+        mistakes.append("hardly any rule is named in the code: this test looks in the wrong place")
+    mistakes += [f"no row for the rules {group}-…" for group in sorted(spoken & known - groups)]
+    return mistakes, count
+
+
 def main():
-    mistakes, seen, count = [], "", 0
+    mistakes, count = rule_mistakes()
+    seen = ""
     for what, _, proof in rows():
         count += 1
         seen += what + "\n"

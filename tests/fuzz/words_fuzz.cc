@@ -48,7 +48,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view word = input.substr(1, input.find('\0', 1) - 1);
   const std::string_view value = input.substr(std::min(size, 1 + word.size() + 1));
   const VariableLookup lookup = [&](std::string_view name) {
-    return name == "u" ? std::nullopt : std::optional<std::string>(value);
+    return name == "u" ? std::nullopt : std::optional<std::string_view>(value);
   };
   try {
     const char escape = mode & 1 ? '`' : '\\';
@@ -56,7 +56,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       for (const auto& part : expand_words(word, lookup, escape).words) require(!part.empty());
     } else {
       const auto expansion = mode & 4 ? expand_heredoc(word, lookup) : expand_word(word, lookup, escape);
-      require(expansion.text.size() <= 1u << 20);
+      require(expansion.text.size() <= (mode & 4 ? 16u : 1u) << 20);
       require(expansion.unset.empty() || expansion.unset.size() == 1);
     }
   } catch (const SyntaxError& error) {

@@ -265,6 +265,17 @@ def the_source_date_may_come_from_a_stage_a_named_context_or_the_context(w):
 
 
 @test
+def a_git_context_keeps_its_git_directory_when_asked_to(w):
+    make_repository(w.path, "src", {"Dockerfile": "FROM scratch\nCOPY . /\n"})
+    with smart_git(w.path) as port:
+        url = f"http://127.0.0.1:{port}/src.git"
+        w.build(url, "-o", w.path / "plain")
+        w.build(url, "-o", w.path / "kept", "--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1")
+        equal([(w.path / name / ".git").exists() for name in ("plain", "kept")], [False, True], ".git in the image")
+        equal(w.build(url, "--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=often", ok=False).code, 2, "exit code for what is no boolean")
+
+
+@test
 def a_build_argument_for_the_source_date_wins_over_the_environment(w):
     context = w.folder("context", {"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
     env = {"SOURCE_DATE_EPOCH": "5"}

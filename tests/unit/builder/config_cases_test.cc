@@ -6,6 +6,7 @@
 #include <set>
 
 #include "builder/evaluate.h"
+#include "builder/history.h"
 #include "parser/parser.h"
 #include "tests/support/test_data.h"
 #include "tests/unit/builder/plan_cases.h"
@@ -70,7 +71,7 @@ void add_stage(const Plan& plan, std::size_t number, json& history, std::size_t&
   const PlannedStage& stage = plan.stages.at(number);
   if (const auto* base = std::get_if<FromStage>(&stage.base)) add_stage(plan, base->stage, history, layers);
   if (std::holds_alternative<FromImage>(stage.base)) ++layers;
-  for (const auto& entry : stage.history) {
+  for (const auto& entry : finished_history(stage)) {
     json out = {{"created_by", entry.created_by}, {"comment", entry.comment}};
     if (entry.empty_layer) out["empty_layer"] = true;
     if (!entry.empty_layer) ++layers;

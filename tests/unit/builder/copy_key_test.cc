@@ -152,11 +152,11 @@ TEST_CASE("the same files from a context and from a stage give the same files") 
 }
 
 TEST_CASE("only names in --chown need the target") {
-  for (const char* text : {"", "0", "root", "1:2", "root:root", "+5", "2147483647"}) {
+  for (const char* text : {"", "0", "root", "1:2", "root:root", "+5", "2147483647", ":1", "1:"}) {
     CAPTURE(text);
     CHECK(!chown_needs_target(text));
   }
-  for (const char* text : {"app", "1:staff", "app:1", ":1", "1:", "-1", "2147483648", "1:2:3"}) {
+  for (const char* text : {"app", "1:staff", "app:1", ":staff", "app:", "-1", "2147483648", "1:2:3"}) {
     CAPTURE(text);
     CHECK(chown_needs_target(text));
   }

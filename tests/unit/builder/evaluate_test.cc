@@ -98,8 +98,8 @@ TEST_CASE("RUN sees ENV and ARG, and proxies apart from them") {
   options.build_args = {{"HTTP_PROXY", "up"}, {"http_proxy", "low"}, {"UNDECLARED", "x"}};
   const Plan plan = plan_of("FROM busybox\nENV A=1\nARG B=2\nARG UNSET\nRUN env\n", options);
   const RunOp& run = last_op<RunOp>(plan);
-  CHECK(std::vector<std::string>(run.env.begin() + 1, run.env.end()) ==
-        std::vector<std::string>{"A=1", "B=2"});
+  const auto env = run.scope.entries();
+  CHECK(std::vector<std::string>(env.begin() + 1, env.end()) == std::vector<std::string>{"A=1", "B=2"});
   CHECK(run.unkeyed_env == std::vector<std::string>{"http_proxy=low", "HTTP_PROXY=low"});
   CHECK(run.hostname == "buildkitsandbox");
 }
@@ -206,6 +206,19 @@ TEST_CASE("the source date may be the time of a stage's one remote ADD or of a n
                                 "ARG SOURCE_DATE_EPOCH\nENV E=[$SOURCE_DATE_EPOCH]\n",
                             bases);
   CHECK(plan.stages.back().config.config.env.back() == "E=[100]");
+}
+
+TEST_CASE("build arguments that ask for what cannot be done are refused") {
+  const auto failure = [](const std::string& name, const std::string& value) {
+    EvaluateOptions options = amd64();
+    options.build_args = {{name, value}};
+    return failure_of("FROM scratch\n", options);
+  };
+  CHECK(contains(failure("BUILDKIT_MULTI_PLATFORM", "1"), "BUILDKIT_MULTI_PLATFORM"));
+  CHECK(failure("BUILDKIT_MULTI_PLATFORM", "false") == "no failure");
+  CHECK(contains(failure("BUILDKIT_MULTI_PLATFORM", "maybe"), "true or false, not \"maybe\""));
+  CHECK(contains(failure("BUILDKIT_DISABLE_FILEOP", "true"), "no longer supported"));
+  CHECK(failure("BUILDKIT_INLINE_CACHE", "1") == "no failure");
 }
 
 TEST_CASE("a stage that is more than a remote source gives no source date") {

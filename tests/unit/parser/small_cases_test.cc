@@ -32,9 +32,10 @@ struct Expanded {
 };
 
 Expanded expand_case(const json& test) {
-  const VariableLookup lookup = [&](std::string_view name) -> std::optional<std::string> {
+  const VariableLookup lookup = [&](std::string_view name) -> std::optional<std::string_view> {
     const auto found = test["env"].find(std::string(name));
-    return found == test["env"].end() ? std::nullopt : std::optional(found->get<std::string>());
+    if (found == test["env"].end()) return std::nullopt;
+    return found->get_ref<const std::string&>();
   };
   const std::string word = test["word"];
   const char escape = test.value("escape", "\\")[0];

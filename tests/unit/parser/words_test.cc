@@ -13,7 +13,9 @@ namespace {
 
 std::string expand(std::string_view word, std::string value = {}) {
   return expand_word(word,
-                     [&](std::string_view name) { return name == "V" ? std::optional(value) : std::nullopt; })
+                     [&](std::string_view name) {
+                       return name == "V" ? std::optional<std::string_view>(value) : std::nullopt;
+                     })
       .text;
 }
 
@@ -39,7 +41,9 @@ TEST_CASE("what expands to more than a word may hold is refused") {
   CHECK(expand("$V", half).size() == half.size());
   CHECK_THROWS_WITH_AS(expand("$V$V", half), doctest::Contains("1 MiB"), SyntaxError);
   CHECK_THROWS_AS(expand("${V//x/yyyy}", half), SyntaxError);
-  CHECK_THROWS_AS(expand_words(repeated("$V", 1'000), [&](std::string_view) { return half; }), SyntaxError);
+  CHECK_THROWS_AS(
+      expand_words(repeated("$V", 1'000), [&](std::string_view) { return std::string_view(half); }),
+      SyntaxError);
 }
 
 TEST_CASE("hostile patterns finish") {

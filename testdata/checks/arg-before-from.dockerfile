@@ -1,0 +1,7 @@
+ARG REGISTRY=docker.io
+ARG TAG
+FROM ${REGISTRY}/library/busybox:${TAG:-latest}
+ARG REGISTRY
+ARG TAG
+RUN echo $REGISTRY $TAG
+ENV A=$TAG B=$NOPE

@@ -1,0 +1,5 @@
+# check=skip=JSONArgsRecommended,StageNameCasing
+FROM busybox AS X
+CMD a
+ENTRYPOINT b
+MAINTAINER c

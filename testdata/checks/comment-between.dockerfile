@@ -1,0 +1,6 @@
+FROM busybox
+
+# comment
+RUN a
+# comment \
+RUN b

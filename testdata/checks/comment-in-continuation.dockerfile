@@ -1,0 +1,7 @@
+FROM busybox
+RUN a \
+# one
+   # two
+  && b \
+  # three \
+  && c

@@ -1,0 +1,3 @@
+FROM busybox
+ARG M=755
+COPY --chmod=$M a b

@@ -1,0 +1,4 @@
+FROM busybox
+RUN a
+FROM busybox
+COPY --from=0 /a /b

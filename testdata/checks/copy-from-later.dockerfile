@@ -1,0 +1,3 @@
+FROM busybox AS early
+COPY --from=late /a /b
+FROM busybox AS late

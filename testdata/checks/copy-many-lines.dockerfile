@@ -1,0 +1,6 @@
+FROM busybox
+COPY a \
+     b \
+
+     c \
+     /dst/

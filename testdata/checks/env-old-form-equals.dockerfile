@@ -1,0 +1,3 @@
+FROM busybox
+ENV A b=c
+ENV OPTS -Da=b -Dc=d

@@ -1,0 +1,4 @@
+FROM busybox
+RUN echo a # b
+RUN echo '#!/bin/sh' > /x && \
+    echo "# y" >> /x

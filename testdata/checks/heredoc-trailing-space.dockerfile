@@ -1,0 +1,5 @@
+FROM busybox
+RUN <<EOF
+a
+EOF 
+EOF

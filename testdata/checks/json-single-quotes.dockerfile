@@ -1,0 +1,3 @@
+FROM busybox
+CMD ['npm', 'start']
+ENTRYPOINT ['/bin/x']

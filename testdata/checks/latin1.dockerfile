@@ -1,0 +1,3 @@
+FROM busybox
+RUN echo grьяe
+LABEL a=й

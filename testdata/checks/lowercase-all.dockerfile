@@ -1,0 +1,5 @@
+from busybox
+run echo a
+copy a /b
+env x=y
+cmd ["x"]

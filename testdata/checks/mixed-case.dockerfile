@@ -1,0 +1,5 @@
+FROM busybox
+Run echo a
+copy a /b
+ENV x=y
+CMD ["x"]

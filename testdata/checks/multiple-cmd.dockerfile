@@ -1,0 +1,9 @@
+FROM busybox
+CMD ["a"]
+CMD b
+ENTRYPOINT ["x"]
+ENTRYPOINT ["y"]
+HEALTHCHECK CMD a
+HEALTHCHECK NONE
+FROM busybox
+CMD ["c"]

@@ -1,0 +1,6 @@
+FROM busybox AS a
+ONBUILD COPY x /x
+ONBUILD ENV A b c
+ONBUILD CMD foo $UNSET
+FROM a
+RUN x

@@ -1,0 +1,3 @@
+FROM busybox
+ARG V=v1.2.3
+ENV A=${V#v} B=${V%%.*} C=${V//./-} D=${V/v/V}

@@ -1,0 +1,2 @@
+FROM busybox
+ENV A=$HTTP_PROXY B=$no_proxy

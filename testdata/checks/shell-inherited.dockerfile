@@ -1,0 +1,4 @@
+FROM busybox AS a
+SHELL ["/bin/ash", "-c"]
+FROM a
+CMD x

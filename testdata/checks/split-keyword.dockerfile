@@ -1,0 +1,4 @@
+FR\
+OM busybox
+RU\
+N a

@@ -1,0 +1,3 @@
+FROM busybox AS Build
+FROM busybox
+COPY --from=BUILD a b

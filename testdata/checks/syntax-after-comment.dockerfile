@@ -1,0 +1,3 @@
+# a comment
+# syntax=foo/bar
+FROM busybox

@@ -1,0 +1,3 @@
+# syntax=docker/dockerfile:1-labs
+FROM busybox
+RUN --security=insecure a

@@ -1,0 +1,2 @@
+# syntax=tonistiigi/dockerfile:x
+FROM busybox

@@ -1,0 +1,3 @@
+FROM busybox
+ARG FOOBAR=1
+ENV A=$FOOBA

@@ -1,0 +1,9 @@
+FROM busybox
+ENV A=$B C=${D:-x} E=${F:+y}
+COPY $SRC /dst
+WORKDIR $HOME/x
+USER ${USER:-me}
+EXPOSE $PORT
+LABEL x=$A$Z
+VOLUME $VOL/x
+STOPSIGNAL $SIG

@@ -1,0 +1,4 @@
+FROM busybox
+VOLUME /a /b
+VOLUME ["/c", "/d e"]
+VOLUME []

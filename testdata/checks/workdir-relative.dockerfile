@@ -1,0 +1,6 @@
+FROM busybox
+WORKDIR app
+WORKDIR sub
+FROM busybox
+WORKDIR /a
+WORKDIR b
