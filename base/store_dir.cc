@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -40,6 +41,14 @@ UniqueFd open_or_make(int parent, const char* name) {
   if (dir) return dir;
   ensure_dir_at(parent, name, 0700);
   return open_at(parent, name, O_RDONLY | O_DIRECTORY);
+}
+
+/// Best effort: a disk without room or such files has no reserve.
+void keep_reserve(int root) noexcept {
+  struct stat info {};
+  if (::fstatat(root, kReserveFile, &info, AT_SYMLINK_NOFOLLOW) == 0 && info.st_size >= kReserveBytes) return;
+  const UniqueFd file(::openat(root, kReserveFile, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (file && ::fallocate(file.get(), 0, 0, kReserveBytes) != 0) (void)::unlinkat(root, kReserveFile, 0);
 }
 
 std::optional<FileLock> try_mark(int locks, const std::string& mark) {
@@ -95,6 +104,7 @@ std::string StoreDir::work_prefix() const {
   (void)work_fd();
   const int locks = locks_fd();
   const std::lock_guard guard(state_->mutex);
+  if (!state_->alive) keep_reserve(state_->root);
   while (!state_->alive) {
     state_->mark = random_name();
     state_->alive = try_mark(locks, state_->mark);
@@ -134,6 +144,20 @@ std::optional<WorkClaim> StoreDir::claim(const std::string& kind, const Digest& 
 }
 
 void StoreDir::publish(int dir, const std::string& name, std::string_view bytes, Syncer* syncer) const {
+  try {
+    publish_once(dir, name, bytes, syncer);
+  } catch (const SystemError& error) {
+    const bool full = error.error_number() == ENOSPC || error.error_number() == EDQUOT;
+    if (!full || !release_reserve()) throw;
+    publish_once(dir, name, bytes, syncer);
+  }
+}
+
+bool StoreDir::release_reserve() const noexcept {
+  return state_->root >= 0 && ::unlinkat(state_->root, kReserveFile, 0) == 0;
+}
+
+void StoreDir::publish_once(int dir, const std::string& name, std::string_view bytes, Syncer* syncer) const {
   const std::string aside = work_name();
   const int work = work_fd();
   const UniqueFd file = open_at(work, aside, O_WRONLY | O_CREAT | O_EXCL, 0600);

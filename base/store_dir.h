@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -16,6 +17,10 @@
 namespace imgbuild {
 
 class Syncer;
+
+/// What a store keeps free, in a file that occupies it.
+inline constexpr const char* kReserveFile = "reserve";
+inline constexpr std::int64_t kReserveBytes = 1 << 20;
 
 /// A directory in which everything appears complete or not at all, shared by many processes and cleaned
 /// without a daemon. What is not finished lies in its `work/` under a name that begins with the mark of the
@@ -51,11 +56,16 @@ class StoreDir {
   std::optional<WorkClaim> claim(const std::string& kind, const Digest& key, std::string what) const;
 
   /// Gives `dir`/`name` this content in one step: a reader sees the old bytes, the new ones, or no file.
+  /// With a `syncer` it is on the disk when this returns. On a full disk the reserve is given up for it.
   /// Throws SystemError.
-  /// With a `syncer` it is on the disk when this returns.
   void publish(int dir, const std::string& name, std::string_view bytes, Syncer* syncer = nullptr) const;
+  /// Frees the space that is kept for the end of a build and for cleaning up on a full disk (STO-33). False
+  /// when there was none. The next process that writes keeps some again.
+  bool release_reserve() const noexcept;
 
  private:
+  void publish_once(int dir, const std::string& name, std::string_view bytes, Syncer* syncer) const;
+
   struct State;
   std::shared_ptr<State> state_;
 };

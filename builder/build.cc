@@ -1,7 +1,5 @@
 #include "builder/build.h"
 
-#include <sys/statvfs.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <optional>
@@ -15,6 +13,7 @@
 #include "builder/evaluate.h"
 #include "builder/executor.h"
 #include "builder/image_assembler.h"
+#include "builder/store/full_store.h"
 #include "parser/parser.h"
 
 namespace imgbuild::builder {
@@ -129,27 +128,6 @@ BuildResult build_once(const BuildRequest& request, Host& host, EventSink& event
   return result;
 }
 
-/// A full store as such, whoever met it first (STO-33); an output elsewhere that does not fit keeps its own
-/// error.
-std::optional<Error> full_store(const SystemError& error, const Host& host) {
-  struct statvfs info {};
-  if ((error.error_number() != ENOSPC && error.error_number() != EDQUOT) ||
-      ::fstatvfs(host.store.fd(), &info) != 0)
-    return std::nullopt;
-  const std::uint64_t free_bytes = std::uint64_t{info.f_bavail} * info.f_frsize;
-  const bool no_names = info.f_files != 0 && info.f_favail == 0;
-  if (error.error_number() == ENOSPC && free_bytes > (1u << 20) && !no_names) return std::nullopt;
-  Error full(
-      cat("the store is full: ", no_names ? "its file system has no room for another file"
-                                          : cat(human_size(free_bytes), " are left on its file system")),
-      ExitCode::system);
-  if (error.where()) full.locate(*error.where());
-  full.add_context(error.message());
-  for (const auto& context : error.context()) full.add_context(context);
-  full.add_note("free space with imgbuild prune --all, or put the store elsewhere with --root");
-  return full;
-}
-
 constexpr int kRepairs = 8;  ///< a store with more damage than that wants an fsck
 
 }  // namespace
@@ -162,7 +140,7 @@ BuildResult build(const BuildRequest& request, Host& host, EventSink& events, st
       warn_of_damage(host.blobs, known, events);
       return result;
     } catch (const SystemError& error) {
-      if (auto full = full_store(error, host)) throw *full;
+      if (auto full = full_store(error, host.store.fd())) throw *full;
       throw;
     } catch (const Error& error) {
       // A damaged blob counts as missing from now on, so the steps that made it run again (STO-9).

@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/root_dir.h"
 #include "base/strings.h"
 #include "builder/build_context.h"
@@ -133,6 +134,22 @@ RemoteResult RemoteFetcher::fetch_git_tree(const parser::GitReference& reference
   return result;
 }
 
+FetchedFile RemoteFetcher::fetch_in_turn(const std::string& url, const HttpFetchOptions& options,
+                                         std::stop_token stop) {
+  auto claim = options_.store.claim(
+      "fetches", sha256(url),
+      options_.store.waiting_for(cat("the download of ", oci::HttpUrl::parse(url).safe()), stop));
+  if (claim && claim->owner_failed()) claim.reset();
+  try {
+    return fetch_http(http_, url, options, stop);
+  } catch (const Cancelled&) {
+    throw;
+  } catch (...) {
+    if (claim) claim->fail();
+    throw;
+  }
+}
+
 RemoteResult RemoteFetcher::fetch_file(const RemoteRequest& request, const std::string& name,
                                        const SecretStore& secrets, std::stop_token stop) {
   HttpFetchOptions options{
@@ -142,7 +159,7 @@ RemoteResult RemoteFetcher::fetch_file(const RemoteRequest& request, const std::
       .spool_directory = options_.store.work_fd(),
       .memo = options_.http_memo,
       .bodies = options_.http_bodies};
-  FetchedFile file = fetch_http(http_, request.source, options, stop);
+  FetchedFile file = fetch_in_turn(request.source, options, stop);
   if (!name.empty()) file.name = name;
   RemoteResult result{.path = file.name};
   result.key =

@@ -68,6 +68,8 @@ class RemoteFetcher {
 
  private:
   RemoteResult fetch_alone(const RemoteRequest& request, const SecretStore& secrets, std::stop_token stop);
+  /// One build after the other for the same URL: the later ones find what the first one remembers.
+  FetchedFile fetch_in_turn(const std::string& url, const HttpFetchOptions& options, std::stop_token stop);
 
   oci::HttpClient& http_;
   cache::StatMemo& memo_;

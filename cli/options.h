@@ -46,6 +46,8 @@ struct BuildOptions {
   std::size_t jobs = 0;
   bool no_cache = false, quiet = false, pull = false, stats = false, debug = false, check = false,
        allow_secret_leak = false, block_private_urls = false;
+  std::optional<int> retry;
+  std::string retry_delay;
   std::string explain;  ///< empty, "text" or "json"
 };
 

@@ -16,6 +16,7 @@
 #include "builder/event.h"
 #include "builder/remote_sources.h"
 #include "builder/run_support.h"
+#include "builder/store/full_store.h"
 #include "builder/store/store_root.h"
 #include "builder/store_image_source.h"
 #include "builder/work_area.h"
@@ -74,6 +75,13 @@ builder::RemoteOptions remote_options(const StoreSession::Options& given, const 
   options.store = store;
   options.http_memo = &memo;
   options.http_bodies = &bodies;
+  return options;
+}
+
+oci::RegistryOptions registry_options(const RetryPolicy& retries) {
+  oci::RegistryOptions options;
+  options.max_attempts = retries.count + 1;
+  if (retries.delay) options.first_delay = options.longest_delay = *retries.delay;
   return options;
 }
 
@@ -140,7 +148,7 @@ struct StoreSession::Parts {
         memo(cache::open_stat_memo(dir)),
         http_memo(cache::open_http_memo(dir)),
         http(http_options(options, environment)),
-        registry(http, {}),
+        registry(http, registry_options(options.retries)),
         puller(registry, blobs, {.shared = dir}),
         bases(blobs, images, puller, options.pull, wall_clock_now, options.stop),
         indexes(dir, blobs, [this](const oci::LayerBlob& layer) { bases.fetch({layer}); }),
@@ -195,8 +203,13 @@ struct StoreSession::Parts {
   }
 };
 
-StoreSession::StoreSession(const Options& options, const Environment& environment)
-    : parts_(std::make_unique<Parts>(options, environment)) {}
+StoreSession::StoreSession(const Options& options, const Environment& environment) try
+    : parts_(std::make_unique<Parts>(options, environment)) {
+} catch (const SystemError& error) {
+  const UniqueFd store(::open(options.path.c_str(), O_PATH | O_CLOEXEC));
+  if (const auto full = builder::full_store(error, store.get())) throw *full;
+  throw;
+}
 
 StoreSession::~StoreSession() { parts_->uses.save(wall_clock_now()); }
 

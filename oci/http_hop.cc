@@ -176,14 +176,18 @@ void HttpHop::drive(CURLM* multi, CURL* easy, std::stop_token stop) {
   int left = 0;
   for (const CURLMsg* message = curl_multi_info_read(multi, &left); message != nullptr;
        message = curl_multi_info_read(multi, &left)) {
-    if (message->msg == CURLMSG_DONE && message->data.result != CURLE_OK && !cut_) fail(message->data.result);
+    if (message->msg == CURLMSG_DONE && message->data.result != CURLE_OK && !cut_)
+      fail(message->easy_handle, message->data.result);
   }
 }
 
-void HttpHop::fail(CURLcode code) {
+void HttpHop::fail(CURL* easy, CURLcode code) {
   const std::string detail = error_text_[0] != '\0' ? error_text_ : curl_easy_strerror(code);
   const std::string text = cat(request_.method, " ", url_.safe(), ": ", printable(detail));
-  if (is_final(code)) throw RegistryError(text);
+  long proxy_said = 0;  // 407 and the like will be said again
+  const bool refused = curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &proxy_said) == CURLE_OK &&
+                       proxy_said >= 400 && proxy_said < 500;
+  if (refused || is_final(code)) throw RegistryError(text);
   throw TransferError(text);
 }
 

@@ -33,7 +33,7 @@ class HttpHop {
   void configure_body(CURL* easy);
   void configure_headers(CURL* easy);
   void drive(CURLM* multi, CURL* easy, std::stop_token stop);
-  [[noreturn]] void fail(CURLcode code);
+  [[noreturn]] void fail(CURL* easy, CURLcode code);
 
   void on_header(std::string_view line);
   bool on_body(std::string_view bytes);

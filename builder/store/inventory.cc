@@ -12,6 +12,7 @@
 #include "base/file_lock.h"
 #include "base/hash.h"
 #include "base/key_locks.h"
+#include "base/store_dir.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
 #include "builder/cache_mounts.h"
@@ -93,7 +94,8 @@ class Taker {
     take_whole("work", ItemKind::work);
     take_whole("corrupt", ItemKind::damaged);
     take_whole("trash", ItemKind::leftover);
-    for (const char* name : {"archives", "format", "probed", "stat-memo", "stat-memo.recent", "uses"})
+    for (const char* name :
+         {"archives", "format", "probed", kReserveFile, "stat-memo", "stat-memo.recent", "uses"})
       take_file(name, ItemKind::bookkeeping);
     take_whole("locks", ItemKind::bookkeeping);
     take_whole("http", ItemKind::bookkeeping);

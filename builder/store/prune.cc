@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include "base/error.h"
 #include "base/file_lock.h"
 #include "base/root_dir.h"
+#include "base/store_dir.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "base/work_claim.h"
@@ -54,6 +56,7 @@ class Pruner {
       return result;
     }
     if (!request_.dry_run) {
+      make_room_to_work();
       empty_trash();
       sweep_stale_work(StoreDir(root_));
     }
@@ -290,6 +293,13 @@ class Pruner {
     if (::renameat(root_, path.c_str(), trash.get(), name.c_str()) != 0) return false;
     remove_tree_at(trash.get(), name);
     return true;
+  }
+
+  /// Removing takes a little space, too: a folder to put things aside.
+  void make_room_to_work() const {
+    struct statvfs info {};
+    if (::fstatvfs(root_, &info) == 0 && std::uint64_t{info.f_bavail} * info.f_frsize < kReserveBytes)
+      (void)StoreDir(root_).release_reserve();
   }
 
   void empty_trash() const {

@@ -95,6 +95,15 @@ builder::StoreLimits store_limits(const BuildOptions& options, const Config& con
   return limits;
 }
 
+RetryPolicy retry_policy(const BuildOptions& options) {
+  RetryPolicy policy;
+  if (options.retry) policy.count = *options.retry;
+  if (!options.retry_delay.empty())
+    policy.delay =
+        std::chrono::ceil<std::chrono::milliseconds>(parse_duration(options.retry_delay, "--retry-delay"));
+  return policy;
+}
+
 /// The limit is for what can be removed; what has a name or is in use stays, and somebody should know.
 void warn_above_limit(StoreSession& session, const builder::StoreLimits& limits, builder::EventSink& events) {
   const auto takes = session.above_limit();
@@ -129,6 +138,7 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
                         .ca_pem = request.ca_bundle.all(),
                         .block_private_urls = options.block_private_urls,
                         .pull = options.pull,
+                        .retries = retry_policy(options),
                         .threads = 0,
                         .stdout_fd = STDOUT_FILENO,
                         .durable = is_durable(options, config),
@@ -243,6 +253,12 @@ void add_options(CLI::App& command, BuildOptions& o) {
       ->delimiter(',')
       ->allow_extra_args(false);
   command.add_flag("--pull", o.pull, "Ask the registry for base images even when the store has them");
+  command
+      .add_option("--retry", o.retry,
+                  "How often a request to a registry that failed is sent again (default 4)")
+      ->check(CLI::Range(0, 100));
+  command.add_option("--retry-delay", o.retry_delay,
+                     "Time between two of them, such as 5s (default: 1s, doubled each time)");
   command.add_option("--compression", o.compression, "gzip, zstd or uncompressed")->capture_default_str();
   command.add_option("--compression-level", o.compression_level, "gzip 0-9, zstd 0-22");
   command.add_option("--context-modes", o.context_modes, "disk: modes as they are; git: 0644 and 0755")

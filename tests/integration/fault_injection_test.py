@@ -152,7 +152,7 @@ def FLT_5_the_disk_fills_up_at_some_call_and_stays_full(w):
 
 @test
 def FLT_7_the_quota_is_used_up_at_some_call(w):
-    hit_calls(w, False, errno.EDQUOT, 4, sticky=True)
+    hit_calls(w, False, errno.EDQUOT, 4, says="the store is full", sticky=True)
 
 
 @test

@@ -16,6 +16,7 @@ from registry_server import Drop, Registry, Stall, Status
 from store_check import corrupt_blobs, unfinished
 
 SEED = int(os.environ.get("IMGBUILD_SEED", "1"))
+DELAY = [] if os.environ.get("IMGBUILD_LONG") else ["--retry-delay=50ms"]
 ROUNDS = int(os.environ.get("IMGBUILD_FAULTS", "6"))
 
 
@@ -36,7 +37,7 @@ class Pulls:
         shutil.rmtree(self.w.store, ignore_errors=True)
         self.registry.requests.clear()
         self.registry.resumed.clear()
-        return Running(self.w, self.context, "--source-date-epoch=1000000000")
+        return Running(self.w, self.context, "--source-date-epoch=1000000000", *DELAY)
 
     def check(self, expected):
         result = self.start().wait()
@@ -168,7 +169,10 @@ def FLT_24_a_proxy_that_refuses_is_one_line(w):
     for status in ("407 Proxy Authentication Required", "502 Bad Gateway"):
         server = answering(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
         proxy = f"http://127.0.0.1:{server.getsockname()[1]}"
-        result = w.run("build", context, ok=False, env={"https_proxy": proxy, "http_proxy": proxy})
+        begin = time.monotonic()
+        result = w.run("build", *DELAY, context, ok=False, env={"https_proxy": proxy, "http_proxy": proxy})
+        if status.startswith("407"):
+            equal(time.monotonic() - begin < 10, True, "a proxy's no is final")
         server.close()
         equal(result.code, 5, f"exit code with {status}")
         contains(one_line(result.err), status[:3])

@@ -250,6 +250,38 @@ def a_url_that_two_stages_add_is_fetched_once(w):
 
 
 @test
+def a_url_that_two_builds_add_at_once_is_sent_once(w):
+    answers = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            known = self.headers.get("If-None-Match") == '"one"'
+            answers.append(304 if known else 200)
+            time.sleep(0 if known else 1)
+            self.send_response(answers[-1] if known else 200)
+            self.send_header("ETag", '"one"')
+            self.send_header("Content-Length", "0" if known else "5")
+            self.end_headers()
+            if not known:
+                self.wfile.write(b"hello")
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        contexts = [w.folder(f"context{n}", {"Dockerfile": f"FROM scratch\nADD http://127.0.0.1:{server.server_address[1]}/file /{n}\n"})
+                    for n in range(2)]
+        for build in [Running(w, context) for context in contexts]:
+            build.wait()
+        equal(sorted(answers), [200, 304], "answers")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@test
 def a_build_that_finds_everything_locks_no_step(w):
     need_root()
     w.busybox()

@@ -383,6 +383,27 @@ def atk_144_a_store_limit_is_kept_while_building_and_running_builds_lose_nothing
 
 
 @test
+def sto_33_names_are_given_and_things_are_removed_on_a_disk_without_a_free_byte(w):
+    paths = {"small": w.folder("small", FILES), "store": w.store}
+    config = w.path / "config.json"
+    config.write_text('{"min-free": "1k"}')
+    in_tmpfs(w, "size=8m", """
+        export IMGBUILD_CONFIG={config}
+        imgbuild build -t first {small} || exit 2
+        test "$(stat -c %b {store}/reserve)" = 2048 || {{ ls -ls {store} >&2; exit 3; }}
+        dd if=/dev/zero of={store}/filler bs=4k 2>/dev/null
+        imgbuild build -t second {small} || exit 4
+        test ! -e {store}/reserve || exit 5
+        dd if=/dev/zero of={store}/more bs=4k 2>/dev/null
+        imgbuild rmi first second || exit 6
+        imgbuild prune --all --force || exit 7
+        test ! -e {store}/filler || exit 8
+        imgbuild build -t third {small} || exit 9
+        test -e {store}/reserve || exit 10
+        """.format(config=config, **paths))
+
+
+@test
 def lists_of_pieces_go_with_their_layer_or_when_asked_for(w):
     words = " ".join(f"{n * 7919 % 10007}" for n in range(400_000))
     context = w.folder("context", {"Dockerfile": "FROM scratch\nCOPY f /\n", "f": words})
