@@ -97,37 +97,9 @@ void break_link(const RootDir& root, const std::string& path) {
 
 UniqueFd TreeCopy::open() const { return open_at(dir.fd(), "fs", O_RDONLY | O_DIRECTORY); }
 
-/// The bytes of files, each layer extracted when the first of its files is asked for.
-class CopySnapshotter::Contents {
- public:
-  Contents(LayerDirStore& store, std::vector<oci::LayerBlob> layers)
-      : store_(store), layers_(std::move(layers)), open_(layers_.size()) {}
-
-  UniqueFd open(const oci::ContentOrigin& origin) {
-    for (std::size_t i = layers_.size(); i-- > 0;) {
-      if (layers_[i].diff_id != origin.layer) continue;
-      const std::shared_ptr<const LayerDir> dir = layer(i);
-      return RootDir(dir->fs.duplicate()).open_beneath(origin.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    }
-    throw Error(cat("no layer of this snapshot holds ", printable(origin.path)));
-  }
-
- private:
-  std::shared_ptr<const LayerDir> layer(std::size_t index) {
-    const std::lock_guard guard(mutex_);
-    if (!open_[index]) open_[index] = store_.open_one(layers_, index);
-    return open_[index];
-  }
-
-  LayerDirStore& store_;
-  const std::vector<oci::LayerBlob> layers_;
-  std::mutex mutex_;
-  std::vector<std::shared_ptr<const LayerDir>> open_;
-};
-
 class CopySnapshotter::Snapshot final : public WritableSnapshot {
  public:
-  Snapshot(CopySnapshotter& maker, TreeCopy copy, std::shared_ptr<Contents> contents)
+  Snapshot(CopySnapshotter& maker, TreeCopy copy, std::shared_ptr<LayerFiles> contents)
       : maker_(maker),
         copy_(std::move(copy)),
         contents_(std::move(contents)),
@@ -168,7 +140,7 @@ class CopySnapshotter::Snapshot final : public WritableSnapshot {
  private:
   CopySnapshotter& maker_;
   std::optional<TreeCopy> copy_;
-  std::shared_ptr<Contents> contents_;
+  std::shared_ptr<LayerFiles> contents_;
   std::shared_ptr<const RootDir> root_;
   TreeStamps before_;
   UpperDiff found_;
@@ -222,7 +194,7 @@ std::optional<TreeCopy> CopySnapshotter::take_kept(const std::vector<oci::LayerB
   return out;
 }
 
-TreeCopy CopySnapshotter::make_copy(const std::vector<oci::LayerBlob>& layers, Contents& contents,
+TreeCopy CopySnapshotter::make_copy(const std::vector<oci::LayerBlob>& layers, LayerFiles& contents,
                                     bool reuse) {
   auto copy = reuse ? take_kept(layers) : std::nullopt;
   const std::size_t there = copy ? copy->layers.size() : 0;
@@ -242,12 +214,12 @@ TreeCopy CopySnapshotter::make_copy(const std::vector<oci::LayerBlob>& layers, C
 }
 
 std::unique_ptr<WritableSnapshot> CopySnapshotter::prepare(const std::vector<oci::LayerBlob>& layers) {
-  const auto contents = std::make_shared<Contents>(contents_, layers);
+  const auto contents = std::make_shared<LayerFiles>(contents_, layers);
   return std::make_unique<Snapshot>(*this, make_copy(layers, *contents, true), contents);
 }
 
 std::shared_ptr<LayerDirs> CopySnapshotter::open_layers(const std::vector<oci::LayerBlob>& layers) {
-  Contents contents(contents_, layers);
+  LayerFiles contents(contents_, layers);
   return std::make_shared<Copy>(make_copy(layers, contents, false));
 }
 

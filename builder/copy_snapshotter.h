@@ -35,7 +35,8 @@ class CopySnapshotter final : public Snapshotter {
     bool note_owners = false;  ///< only one id exists here (tier T2)
   };
   /// The others are borrowed. Throws SystemError.
-  CopySnapshotter(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes, const Options& options);
+  CopySnapshotter(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes,
+                  const Options& options);
 
   std::unique_ptr<WritableSnapshot> prepare(const std::vector<oci::LayerBlob>& layers) override;
   std::shared_ptr<LayerDirs> open_layers(const std::vector<oci::LayerBlob>& layers) override;
@@ -46,9 +47,8 @@ class CopySnapshotter final : public Snapshotter {
  private:
   class Snapshot;
   class Copy;
-  class Contents;
 
-  TreeCopy make_copy(const std::vector<oci::LayerBlob>& layers, Contents& contents, bool reuse);
+  TreeCopy make_copy(const std::vector<oci::LayerBlob>& layers, LayerFiles& contents, bool reuse);
   std::optional<TreeCopy> take_kept(const std::vector<oci::LayerBlob>& layers);
   void keep(TreeCopy copy);
 

@@ -11,11 +11,17 @@
 #include "base/hash.h"
 #include "base/root_dir.h"
 #include "base/strings.h"
+#include "builder/lower_merge.h"
 #include "oci/layer_applier.h"
 
 namespace imgbuild::builder {
 
 namespace {
+
+// Images seldom have more layers than this. In blocks of the same layers, so that one more layer leaves the
+// blocks below as they are.
+constexpr std::size_t kMergeAbove = 64;
+constexpr std::size_t kBlock = 32;
 
 constexpr std::uint64_t kSynced = 0;  ///< in place of the epoch of a layer that was synced
 
@@ -34,37 +40,45 @@ bool same_file(int dir, const std::string& name, int fd) {
 class LayerContent final : public ContentProvider {
  public:
   LayerContent(LayerDirStore& store, std::vector<oci::LayerBlob> layers)
-      : store_(store), layers_(std::move(layers)) {}
+      : files_(std::make_shared<LayerFiles>(store, std::move(layers))) {}
 
   oci::ContentOpener open(const oci::ContentOrigin& origin) override {
-    std::call_once(opened_, [this] { open_ = std::make_shared<OpenLayers>(store_.open(layers_), -1); });
-    return [layers = open_, origin] {
-      return std::make_unique<FileSource>(layers->open_file(origin), origin.path);
-    };
+    return
+        [files = files_, origin] { return std::make_unique<FileSource>(files->open(origin), origin.path); };
   }
 
  private:
-  LayerDirStore& store_;
-  std::vector<oci::LayerBlob> layers_;
-  std::once_flag opened_;
-  std::shared_ptr<const OpenLayers> open_;
+  std::shared_ptr<LayerFiles> files_;
 };
+
+std::vector<oci::ChainId> chains_of(const std::vector<oci::LayerBlob>& layers) {
+  std::vector<oci::ChainId> out;
+  for (const auto& layer : layers)
+    out.push_back(oci::chain(out.empty() ? std::nullopt : std::optional(out.back()), layer.diff_id));
+  return out;
+}
 
 }  // namespace
 
-OpenLayers::OpenLayers(std::vector<std::shared_ptr<const LayerDir>> dirs, int empty)
-    : dirs_(std::move(dirs)) {
-  for (auto dir = dirs_.rbegin(); dir != dirs_.rend(); ++dir) fds_.push_back((*dir)->fs.get());
-  if (fds_.empty()) fds_.push_back(empty);
+LayerFiles::LayerFiles(LayerDirStore& store, std::vector<oci::LayerBlob> layers)
+    : store_(store), layers_(std::move(layers)), open_(layers_.size()) {}
+
+UniqueFd LayerFiles::open(const oci::ContentOrigin& origin) {
+  std::shared_ptr<const LayerDir> dir;
+  for (std::size_t i = layers_.size(); !dir && i-- > 0;) {
+    if (layers_[i].diff_id != origin.layer) continue;
+    const std::lock_guard guard(mutex_);
+    if (!open_[i]) open_[i] = store_.open_one(layers_, i);
+    dir = open_[i];
+  }
+  if (!dir) throw Error(cat("no layer of this snapshot holds ", printable(origin.path)));
+  return RootDir(dir->fs.duplicate()).open_beneath(origin.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
 }
 
-UniqueFd OpenLayers::open_file(const oci::ContentOrigin& origin) const {
-  for (const auto& dir : dirs_) {
-    if (dir->diff_id != origin.layer) continue;
-    const RootDir root(dir->fs.duplicate());
-    return root.open_beneath(origin.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  }
-  throw Error(cat("no layer of this snapshot holds ", printable(origin.path)));
+OpenLayers::OpenLayers(LayerDirStore& store, const std::vector<oci::LayerBlob>& layers, int empty)
+    : dirs_(store.open(layers)), files_(std::make_unique<LayerFiles>(store, layers)) {
+  for (auto dir = dirs_.rbegin(); dir != dirs_.rend(); ++dir) fds_.push_back((*dir)->fs.get());
+  if (fds_.empty()) fds_.push_back(empty);
 }
 
 std::shared_ptr<ContentProvider> extracted_content(LayerDirStore& store, std::vector<oci::LayerBlob> layers) {
@@ -156,13 +170,38 @@ std::shared_ptr<const LayerDir> LayerDirStore::open_chain(const std::vector<oci:
 
 std::vector<std::shared_ptr<const LayerDir>> LayerDirStore::open(const std::vector<oci::LayerBlob>& layers) {
   std::vector<std::shared_ptr<const LayerDir>> out;
-  std::optional<oci::ChainId> chain;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    chain = oci::chain(chain, layers[i].diff_id);
-    out.push_back(open_chain(layers, i, *chain));
-  }
+  const auto chains = chains_of(layers);
+  std::size_t next = 0;
+  // The top stays as it is: the next step has the same layers and one more.
+  for (; layers.size() > kMergeAbove && next + kBlock < layers.size(); next += kBlock)
+    out.push_back(open_block(layers, chains, next, next + kBlock));
+  for (; next < layers.size(); ++next) out.push_back(open_chain(layers, next, chains[next]));
   keep(out);
   return out;
+}
+
+std::shared_ptr<const LayerDir> LayerDirStore::open_block(const std::vector<oci::LayerBlob>& layers,
+                                                          const std::vector<oci::ChainId>& chains,
+                                                          std::size_t first, std::size_t last) {
+  const Digest name = sha256(cat("merged layers from ", first, " to ", chains[last - 1].value.str()));
+  const oci::ChainId chain{name};
+  const oci::DiffId diff_id{name};
+  auto dir = find(chain, diff_id);
+  if (dir) return dir;
+  const auto working = claim(chain);
+  dir = find(chain, diff_id);  // another one may have been faster
+  if (dir) return dir;
+  TempDir merged = work_.make_dir("m");
+  ensure_dir_at(merged.fd(), "fs", 0755);
+  const UniqueFd fs = open_at(merged.fd(), "fs", O_RDONLY | O_DIRECTORY);
+  const oci::FileTree below =
+      indexes_.tree({layers.begin(), layers.begin() + static_cast<std::ptrdiff_t>(first)});
+  for (std::size_t i = first; i < last; ++i)
+    merge_lower(open_chain(layers, i, chains[i])->fs.get(), fs.get(), below, options_.flavour);
+  publish_locked(std::move(merged), chain, diff_id);
+  dir = find(chain, diff_id);
+  if (!dir) throw Error(cat("the merged layers ", name.short_hex(), " disappeared from the store"));
+  return dir;
 }
 
 void LayerDirStore::keep(const std::vector<std::shared_ptr<const LayerDir>>& stack) {
@@ -178,9 +217,7 @@ void LayerDirStore::keep(const std::vector<std::shared_ptr<const LayerDir>>& sta
 
 std::shared_ptr<const LayerDir> LayerDirStore::open_one(const std::vector<oci::LayerBlob>& layers,
                                                         std::size_t index) {
-  std::optional<oci::ChainId> chain;
-  for (std::size_t i = 0; i <= index; ++i) chain = oci::chain(chain, layers[i].diff_id);
-  return open_chain(layers, index, *chain);
+  return open_chain(layers, index, chains_of(layers)[index]);
 }
 
 void LayerDirStore::publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id) {

@@ -27,21 +27,40 @@ struct LayerDir {
   FileLock lease;
 };
 
-/// A stack of such layers, top first. Without layers it is the directory `empty`, which is borrowed.
+class LayerDirStore;
+
+/// The bytes of the files of a stack of layers. A layer is opened, and extracted if need be, when the first
+/// of its files is asked for, and stays open. Thread-safe.
+class LayerFiles {
+ public:
+  /// `store` is borrowed.
+  LayerFiles(LayerDirStore& store, std::vector<oci::LayerBlob> layers);
+  /// The file as its layer has it. Throws Error when the layer is none of these, SystemError.
+  UniqueFd open(const oci::ContentOrigin& origin);
+
+ private:
+  LayerDirStore& store_;
+  const std::vector<oci::LayerBlob> layers_;
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<const LayerDir>> open_;  // by index of `layers_`
+};
+
+/// A stack of layers as lower directories of an overlay, top first. Without layers it is the directory
+/// `empty`, which is borrowed, as is `store`.
 class OpenLayers final : public LayerDirs {
  public:
-  OpenLayers(std::vector<std::shared_ptr<const LayerDir>> dirs, int empty);
+  OpenLayers(LayerDirStore& store, const std::vector<oci::LayerBlob>& layers, int empty);
   const std::vector<int>& fds() const noexcept override { return fds_; }
-  /// The file as its layer has it. Throws Error when the layer is none of these, SystemError.
-  UniqueFd open_file(const oci::ContentOrigin& origin) const;
+  UniqueFd open_file(const oci::ContentOrigin& origin) const { return files_->open(origin); }
 
  private:
   std::vector<std::shared_ptr<const LayerDir>> dirs_;
   std::vector<int> fds_;
+  std::unique_ptr<LayerFiles> files_;
 };
 
-/// The kinds of StoreDir::claim() for whoever extracts, publishes or removes a layer, or only the bytes of its
-/// files; the key is the chain ID.
+/// The kinds of StoreDir::claim() for whoever extracts, publishes or removes a layer, or only the bytes of
+/// its files; the key is the chain ID.
 inline constexpr const char* kLayerClaim = "layers";
 inline constexpr const char* kContentClaim = "contents";
 /// Of what lies at `path` in the store: `layers/…` or `contents/…`.
@@ -71,7 +90,9 @@ class LayerDirStore {
   LayerDirStore(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes, const WorkArea& work,
                 const Options& options);
 
-  /// The layers, base first; missing ones are extracted from their blobs.
+  /// Directories that show all layers one on top of the other, base first; missing ones are extracted from
+  /// their blobs. Of a deep stack the lower layers are merged into a few directories: every mount, and every
+  /// lookup that finds nothing, costs time for each of them, and the kernel takes 500 (SBX-33, SBX-35).
   std::vector<std::shared_ptr<const LayerDir>> open(const std::vector<oci::LayerBlob>& layers);
 
   /// The layer at `index` of `layers` only.
@@ -84,6 +105,10 @@ class LayerDirStore {
  private:
   std::shared_ptr<const LayerDir> open_chain(const std::vector<oci::LayerBlob>& layers, std::size_t index,
                                              const oci::ChainId& chain);
+  /// The layers from `first` up to but not with `last` in one directory; `chains` are those of all layers.
+  std::shared_ptr<const LayerDir> open_block(const std::vector<oci::LayerBlob>& layers,
+                                             const std::vector<oci::ChainId>& chains, std::size_t first,
+                                             std::size_t last);
   std::shared_ptr<const LayerDir> find(const oci::ChainId& chain, const oci::DiffId& diff_id);
   void keep(const std::vector<std::shared_ptr<const LayerDir>>& stack);
   std::shared_ptr<const LayerDir> open_valid(const oci::ChainId& chain, const oci::DiffId& diff_id) const;

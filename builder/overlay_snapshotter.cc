@@ -116,13 +116,13 @@ OverlaySnapshotter::OverlaySnapshotter(const StoreDir& store, oci::BlobStore& bl
              .record_owner = note_owners}) {}
 
 std::unique_ptr<WritableSnapshot> OverlaySnapshotter::prepare(const std::vector<oci::LayerBlob>& layers) {
-  auto open = std::make_shared<const OpenLayers>(dirs_.open(layers), empty_.get());
+  auto open = std::make_shared<const OpenLayers>(dirs_, layers, empty_.get());
   return std::make_unique<OverlaySnapshot>(dirs_, work_, std::move(open), work_.make_dir("r"), flavour_,
                                            note_owners_);
 }
 
 std::shared_ptr<LayerDirs> OverlaySnapshotter::open_layers(const std::vector<oci::LayerBlob>& layers) {
-  return std::make_shared<OpenLayers>(dirs_.open(layers), empty_.get());
+  return std::make_shared<OpenLayers>(dirs_, layers, empty_.get());
 }
 
 std::shared_ptr<ContentProvider> OverlaySnapshotter::content(const std::vector<oci::LayerBlob>& layers) {

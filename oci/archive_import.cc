@@ -23,7 +23,6 @@ namespace {
 
 constexpr std::uint64_t kMaxDockerManifest = 1 << 20;  // IMG-7
 constexpr std::size_t kMaxImages = 1000;
-constexpr std::size_t kMaxLayers = 500;
 
 std::string_view layer_type(CompressionKind kind) {
   switch (kind) {

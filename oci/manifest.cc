@@ -12,7 +12,6 @@ namespace imgbuild::oci {
 namespace {
 
 constexpr std::size_t kMaxManifests = 1000;
-constexpr std::size_t kMaxLayers = 500;
 
 /// The checks manifests and indexes share: version, type inside and outside, not both kinds at once.
 std::string check_document(const JsonValue& json, std::string_view expected, std::string_view what) {

@@ -10,6 +10,9 @@
 
 namespace imgbuild::oci {
 
+/// Layers of one image. Nobody's kernel mounts more than 500 at once, but stacks are merged before (SBX-33).
+inline constexpr std::size_t kMaxLayers = 1000;
+
 /// Config and layers of one image for one platform.
 struct Manifest {
   std::string media_type;

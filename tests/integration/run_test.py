@@ -145,5 +145,24 @@ def a_sandbox_shows_neither_host_files_nor_rights(w):
     w.build(context, env={"CANARY_VARIABLE": "must not be seen"})
 
 
+@test
+def an_image_may_have_more_layers_than_the_kernel_mounts_at_once(w):
+    w.busybox()
+    count = int(os.environ.get("IMGBUILD_DEEP_STEPS", "110"))  # 600 and more show it; less shows that layers are merged
+    lines = ["RUN mkdir /d /gone && echo old > /d/replaced && ln -s d /link && echo x > /file"]
+    lines += [f"RUN echo {i} > /d/{i} && echo {i} > /last" for i in range(count)]
+    lines[40] = "RUN rm -r /gone /file && mkdir /file && echo new > /d/replaced && touch /file/inside"
+    lines[80] = "RUN rm -r /d/1 /link && mkdir /link && chown 7:8 /d && mv /file /moved"
+    context = w.folder("context", {"Dockerfile": "FROM busybox\n" + "\n".join(lines) + "\nRUN cat /d/replaced /last /d/99 > /seen; ls -d /d/1 /gone /file /moved/inside "
+                                                 "/link >> /seen 2>/dev/null; stat -c %u:%g /d >> /seen; ls /d | wc -l >> /seen\n"})
+    w.build(context, "-o", w.path / "out.tar")
+    number = count - 1
+    equal(Image(w.path / "out.tar").read("/seen").decode().split(),
+          ["new", str(number), "99", "/link", "/moved/inside", "7:8", str(count + 1 - 3)], "what the last command saw")
+    w.run("fsck")
+    w.run("prune", "--all")
+    equal(leftovers(w.store), [], "leftovers in the store")
+
+
 if __name__ == "__main__":
     run()
