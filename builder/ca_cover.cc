@@ -33,12 +33,18 @@ struct stat stat_of(int fd) {
   return info;
 }
 
+/// Nothing, or nothing of that kind, has this name any more.
+bool is_gone(int error) {
+  return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EISDIR || error == ENXIO;
+}
+
 /// A directory of the upper layer, by names that are no links.
 UniqueFd open_directory(int upper, const std::vector<std::string>& components) {
-  UniqueFd dir(::openat(upper, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd dir = open_at(upper, ".", O_RDONLY | O_DIRECTORY);
   for (const auto& name : components) {
     if (!dir) break;
     dir.reset(::openat(dir.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!dir && !is_gone(errno)) throw SystemError(errno, "open", name);
   }
   return dir;
 }
@@ -107,6 +113,7 @@ void CaCover::remove_from(const Cover& cover) const {
   const UniqueFd dir = open_directory(upper_, cover.parent);
   if (!dir) return;
   const UniqueFd file(::openat(dir.get(), cover.name.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!file && !is_gone(errno)) throw SystemError(errno, "open", cover.name);
   if (!file) return;  // gone, or something else by now
   const struct stat now = stat_of(file.get());
   if (!S_ISREG(now.st_mode)) return;

@@ -35,16 +35,19 @@ void push_front(std::deque<std::string>& todo, std::string_view path) {
     if (!part->empty() && *part != ".") todo.emplace_front(*part);
 }
 
+/// Nothing, or nothing of that kind, has this name any more.
+bool is_gone(int error) { return error == ENOENT || error == ENOTDIR || error == ELOOP; }
+
 bool covers(const std::string& place, const std::string& path) {
   return path.size() > place.size() && path.starts_with(place) && path[place.size()] == '/';
 }
 
 bool has_own_xattrs(int dir, const std::string& name) {
   char names[1024];
-  const UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (!fd) return true;
+  const UniqueFd fd = open_at(dir, name, O_RDONLY | O_NONBLOCK);
   const ssize_t size = ::flistxattr(fd.get(), names, sizeof names);
-  if (size < 0) return true;
+  if (size < 0 && errno == ERANGE) return true;
+  if (size < 0 && errno != ENOTSUP) throw SystemError(errno, "list attributes of", name);
   for (const char* at = names; at < names + size; at += std::strlen(at) + 1)
     if (!std::string_view(at).starts_with("trusted.overlay.") &&
         !std::string_view(at).starts_with("user.overlay."))
@@ -182,10 +185,11 @@ void MountStubs::ensure_real_directory(const std::string& name) {
 }
 
 UniqueFd MountStubs::open_upper(const std::vector<std::string>& components) const {
-  UniqueFd dir(::openat(upper_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd dir = open_at(upper_, ".", O_RDONLY | O_DIRECTORY);
   for (const auto& name : components) {
     if (!dir) break;
     dir.reset(::openat(dir.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!dir && !is_gone(errno)) throw SystemError(errno, "open", name);
   }
   return dir;
 }
@@ -195,25 +199,27 @@ void MountStubs::clean(const Stub& stub) const {
   struct stat now {
   }, parent{};
   const auto& made = stub.made;
-  if (!dir || ::fstatat(dir.get(), stub.name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0) return;
+  if (!dir) return;
+  if (::fstatat(dir.get(), stub.name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) return;
+    throw SystemError(errno, "stat mount point", stub.name);
+  }
   const bool same = now.st_ino == made.st_ino && now.st_dev == made.st_dev && now.st_mode == made.st_mode &&
                     now.st_uid == made.st_uid && now.st_gid == made.st_gid;
-  if (!same || ::fstat(dir.get(), &parent) != 0 || has_own_xattrs(dir.get(), stub.name)) return;
+  if (!same || has_own_xattrs(dir.get(), stub.name)) return;
+  if (::fstat(dir.get(), &parent) != 0) throw SystemError(errno, "stat", joined(stub.parent));
   const bool directory = S_ISDIR(now.st_mode);
   if (!directory && (now.st_size != 0 || now.st_nlink != 1)) return;
-  if (::unlinkat(dir.get(), stub.name.c_str(), directory ? AT_REMOVEDIR : 0) != 0)
-    return;  // not empty: it stays
+  if (::unlinkat(dir.get(), stub.name.c_str(), directory ? AT_REMOVEDIR : 0) != 0) {
+    if (errno == ENOTEMPTY || errno == EEXIST || errno == ENOENT) return;  // the command's by now: it stays
+    throw SystemError(errno, "remove mount point", stub.name);
+  }
   const timespec times[] = {parent.st_atim, parent.st_mtim};
-  ::futimens(dir.get(), times);
+  if (::futimens(dir.get(), times) != 0) throw SystemError(errno, "set the time of", joined(stub.parent));
 }
 
-void MountStubs::clean() noexcept {
-  try {
-    for (auto stub = stubs_.rbegin(); stub != stubs_.rend(); ++stub) clean(*stub);
-  } catch (const std::exception&) {
-    // Out of memory: what remains is an empty directory or file in the layer.
-  }
-  stubs_.clear();
+void MountStubs::clean() {
+  for (; !stubs_.empty(); stubs_.pop_back()) clean(stubs_.back());
 }
 
 }  // namespace imgbuild::builder

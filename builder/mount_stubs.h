@@ -33,8 +33,8 @@ class MountStubs {
   void ensure_real_directory(const std::string& name);
 
   /// Takes away what ensure() made, where it is still as it was. Never follows a link of the command's
-  /// (ATK-32).
-  void clean() noexcept;
+  /// (ATK-32). Throws SystemError when that cannot be done: the layer would show what is no part of it.
+  void clean();
 
  private:
   struct Stub {

@@ -39,7 +39,7 @@ class SandboxMounts {
   /// Hands one more descriptor to the launcher; its index. Throws UnsupportedError when there are too many.
   std::uint32_t keep(UniqueFd fd);
   /// Takes the mount points away again, after everything in the sandbox is gone.
-  void clean() noexcept { stubs_.clean(); }
+  void clean() { stubs_.clean(); }
   /// Leaves on the disk what would be removed: something inside may still use it.
   void leave() noexcept;
 

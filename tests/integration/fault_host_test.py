@@ -14,27 +14,13 @@ import time
 from fault_injection_test import DOCKERFILE
 from flight_test import Running, counted, counting, wait_until
 from harness import PROGRAM, REPOSITORY, Workspace, contains, equal, need, need_root, run, skip, test
+from private_mounts import enter_private_mounts, need_private_mounts
 from store_check import corrupt_blobs, leftovers_beside, listing, unfinished
 
 SEED = int(os.environ.get("IMGBUILD_SEED", "1"))
 ROUNDS = int(os.environ.get("IMGBUILD_FAULTS", "4"))
 EXT4_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32): every later call fails
 NO_LOG_FLUSH = 2            # what was not synced is lost, as when the power goes
-PRIVATE = "IMGBUILD_TEST_PRIVATE_MOUNTS"
-
-
-def enter_private_mounts():
-    """Starts this file again in a mount namespace of its own, so that nothing it mounts or hides is seen outside."""
-    if os.geteuid() != 0 or os.environ.get(PRIVATE) or not shutil.which("unshare"):
-        return
-    os.environ[PRIVATE] = os.readlink("/proc/self/ns/mnt")
-    os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])
-
-
-def need_private_mounts():
-    need_root()
-    if os.environ.get(PRIVATE) in (None, os.readlink("/proc/self/ns/mnt")):
-        skip("needs a mount namespace of its own (unshare)")
 
 
 class Disk:

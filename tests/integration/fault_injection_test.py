@@ -14,10 +14,11 @@ import subprocess
 import time
 
 from harness import PROGRAM, Workspace, equal, need_root, run, skip, test
-from store_check import corrupt_blobs, leftovers_beside, same_as, unfinished
+from private_mounts import enter_private_mounts
+from store_check import corrupt_blobs, leftovers_beside, orphans, same_as, unfinished
 
 PRELOAD = os.environ.get("FAULT_PRELOAD", "")
-COUNT = int(os.environ.get("IMGBUILD_FAULTS", "8"))
+COUNT = int(os.environ.get("IMGBUILD_FAULTS", "3"))
 SEED = int(os.environ.get("IMGBUILD_SEED", "1"))
 
 DOCKERFILE = """\
@@ -33,10 +34,14 @@ RUN --mount=type=bind,from=build,source=/w,target=/m cp -r /m /copy
 """
 
 
+def mounts():
+    return set(pathlib.Path("/proc/self/mountinfo").read_text().splitlines())
+
+
 class Faults:
     """One build, known from a run that nothing disturbed, and ways to disturb it."""
 
-    def __init__(self, w):
+    def __init__(self, w, dockerfile=DOCKERFILE):
         need_root()
         if not PRELOAD:
             skip("FAULT_PRELOAD does not name the library that makes calls fail")
@@ -44,9 +49,9 @@ class Faults:
         w.busybox()
         self.base = w.path / "base-store"
         w.store.rename(self.base)
-        self.context = w.folder("context", {"Dockerfile": DOCKERFILE, **{f"src/f{i}": f"{i}\n" * 1000 for i in range(6)}})
+        self.context = w.folder("context", {"Dockerfile": dockerfile, **{f"src/f{i}": f"{i}\n" * 1000 for i in range(6)}})
         self.out = w.path / "out"
-        self.mounts = pathlib.Path("/proc/self/mountinfo").read_text()
+        self.mounts = mounts()
         self.fresh()
         self.digest = self.build()
         self.tar = (self.out / "image.tar").read_bytes()
@@ -72,12 +77,12 @@ class Faults:
     def environment(self, **more):
         return {**self.w.environment, "IMGBUILD_ROOT": str(self.w.store), **more}
 
-    def disturbed(self, under, at=0, action="", sticky=False, calls=""):
+    def disturbed(self, under, at=0, action="", sticky=False, calls="", name=""):
         """Runs the build; gives (exit code, stderr, number of calls)."""
         counter = self.w.path / "counter"
         counter.write_bytes(bytes(8))
         environment = self.environment(LD_PRELOAD=PRELOAD, FAULT_UNDER=str(under), FAULT_COUNTER=str(counter), FAULT_AT=str(at),
-                                       FAULT_ACTION=str(action), FAULT_CALLS=calls)
+                                       FAULT_ACTION=str(action), FAULT_CALLS=calls, FAULT_NAME=name)
         if sticky:
             environment["FAULT_STICKY"] = "1"
         done = subprocess.run(self.command(), env=environment, capture_output=True, timeout=120, check=False)
@@ -94,22 +99,24 @@ class Faults:
         equal(corrupt_blobs(self.w.store), [], f"{what}: corrupt blobs")
         equal(unfinished(self.w.store), [], f"{what}: unfinished things in the store")
         equal(same_as(self.w.store, self.reference), [], f"{what}: names in the store against one that saw no failure")
+        equal(orphans(self.w), [], f"{what}: what nothing needs")
         equal(leftovers_beside(self.out, ["image.tar"]), [], f"{what}: files beside the output")
-        equal(pathlib.Path("/proc/self/mountinfo").read_text(), self.mounts, f"{what}: mounts")
+        equal(mounts() - self.mounts, set(), f"{what}: mounts")
 
-    def calls_to_hit(self, under, seed):
-        _, _, total = self.disturbed(under)
+    def calls_to_hit(self, under, seed, calls):
+        """Numbers of calls, and how many there are."""
+        total = self.disturbed(under, calls=calls)[2]
         numbers = list(range(1, total + 1))
         if COUNT == 0 or COUNT >= total:
-            return numbers
-        return sorted(random.Random(SEED * 1000 + seed).sample(numbers, COUNT))
+            return numbers, total
+        return sorted(random.Random(SEED * 1000 + seed).sample(numbers, COUNT)), total
 
 
-def hit_calls(w, under_output, action, seed, **options):
+def hit_calls(w, under_output, action, seed, says="error:", **options):
     faults = Faults(w)
     faults.fresh()
     under = faults.out if under_output else w.store
-    numbers = faults.calls_to_hit(under, seed)
+    numbers, total = faults.calls_to_hit(under, seed, options.get("calls", ""))
     wrong = 0
     for number in numbers:
         faults.fresh()
@@ -122,11 +129,10 @@ def hit_calls(w, under_output, action, seed, **options):
             raise AssertionError(f"{what}: died with {code}: {err}")
         elif code != 0:
             wrong += 1
-            if "error:" not in err:
-                raise AssertionError(f"{what}: exit {code} without an error message: {err}")
+            if "error:" not in err or says not in err:
+                raise AssertionError(f"{what}: exit {code} without the error message {says}: {err}")
         faults.check_afterwards(what)
-    print(f"     {len(numbers)} injections, {wrong} of them made the build fail")
-    return len(numbers)
+    print(f"     {len(numbers)} injections at {total} calls, {wrong} of them made the build fail")
 
 
 @test
@@ -145,8 +151,8 @@ def FLT_5_the_disk_fills_up_at_some_call_and_stays_full(w):
 
 
 @test
-def FLT_7_the_quota_is_used_up_for_one_call(w):
-    hit_calls(w, False, errno.EDQUOT, 4)
+def FLT_7_the_quota_is_used_up_at_some_call(w):
+    hit_calls(w, False, errno.EDQUOT, 4, sticky=True)
 
 
 @test
@@ -157,6 +163,15 @@ def FLT_8_the_store_becomes_read_only(w):
 @test
 def FLT_9_the_disk_answers_one_call_with_an_input_output_error(w):
     hit_calls(w, False, errno.EIO, 6)
+
+
+@test
+def FLT_9_a_mount_point_that_cannot_be_taken_away_is_in_no_layer(w):
+    faults = Faults(w, "FROM busybox\nRUN --mount=type=cache,target=/c touch /x\n")
+    faults.fresh()
+    code, err, hits = faults.disturbed(w.store, 1, errno.EIO, calls="rmdir", name="/c")
+    equal((code, hits >= 1), (7, True), f"exit code, and whether /c was to be removed: {err}")
+    faults.check_afterwards("/c stayed")
 
 
 @test
@@ -187,4 +202,5 @@ def FLT_1_killed_at_random_times(w):
 
 
 if __name__ == "__main__":
+    enter_private_mounts()
     run()

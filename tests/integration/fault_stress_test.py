@@ -10,7 +10,7 @@ import time
 
 from flight_test import Running, counted, counting
 from harness import equal, need_root, run, test
-from store_check import corrupt_blobs, same_as, unfinished
+from store_check import corrupt_blobs, orphans, same_as, unfinished
 
 PROCESSES, BUILDS = map(int, os.environ.get("IMGBUILD_STRESS", "6x5").split("x"))
 SEED = int(os.environ.get("IMGBUILD_SEED", "1"))
@@ -76,6 +76,7 @@ def stress(w, kill_share):
     Running(w, contexts[0], *arguments).wait()
     equal(corrupt_blobs(w.store), [], "corrupt blobs")
     equal(unfinished(w.store), [], "unfinished things")
+    equal(orphans(w), [], "what nothing needs")
     equal(same_as(w.store, reference), [], "names in the store against one that saw each build once")
 
 

@@ -1,7 +1,9 @@
-"""What a store may hold: looks at the files themselves, without asking imgbuild."""
+"""What a store may hold: looks at the files themselves, and asks imgbuild."""
 import hashlib
+import json
 import os
 import pathlib
+import subprocess
 
 
 def files_of(store):
@@ -36,6 +38,18 @@ def unfinished(store):
         for name in listing(store / top):
             if name.startswith(".") or name.endswith(".tmp"):
                 found.append(f"{top}/{name}")
+    return found
+
+
+def orphans(w):
+    """What `fsck --deep` finds wrong, and what no image, record or running process needs. Every byte is accounted for."""
+    report = json.loads(w.run("fsck", "--deep", "--format=json", ok=None).out)
+    told = json.loads(w.run("du", "--format=json").out)
+    found = [f"{problem['path']}: {problem['what']}" for problem in report["problems"]]
+    found += [item["path"] for item in told["items"] if item["neededBy"] == "nothing"]
+    on_disk = int(subprocess.run(["du", "-s", "-B1", w.store], capture_output=True, check=True).stdout.split()[0])
+    if told["size"] != on_disk:
+        found.append(f"du tells of {told['size']} bytes, there are {on_disk}")
     return found
 
 

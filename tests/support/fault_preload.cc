@@ -3,6 +3,7 @@
 // all that comes after it: this walks a program through every state a crash or a bad disk can leave behind.
 //
 //   FAULT_UNDER    directory whose files are meant
+//   FAULT_NAME     how the paths of these files end; unset: any
 //   FAULT_COUNTER  file of 8 bytes that holds the number of calls so far
 //   FAULT_AT       the call that is hit, from 1; 0 or unset: none
 //   FAULT_ACTION   kill, stop, or the number of an errno
@@ -31,7 +32,7 @@
 namespace {
 
 struct Settings {
-  std::string under, calls, action;
+  std::string under, end, calls, action;
   unsigned long at = 0;
   int error = 0;
   bool sticky = false;
@@ -43,6 +44,7 @@ struct Settings {
       return std::string(value != nullptr ? value : "");
     };
     under = text("FAULT_UNDER");
+    end = text("FAULT_NAME");
     calls = text("FAULT_CALLS");
     action = text("FAULT_ACTION");
     at = std::strtoul(text("FAULT_AT").c_str(), nullptr, 10);
@@ -85,7 +87,7 @@ bool hit(const char* call, int fd, const char* path) {
   if (path != nullptr && path[0] != '/') name += "/" + std::string(path);
   if (name.starts_with("/proc/self/fd/")) name = name_of(std::atoi(name.c_str() + 14));
   g_inside = false;
-  if (!name.starts_with(all.under)) return false;
+  if (!name.starts_with(all.under) || !name.ends_with(all.end)) return false;
   const unsigned long number = all.counter->fetch_add(1) + 1;
   if (all.at == 0 || number < all.at || (number > all.at && !all.sticky)) return false;
   if (all.action == "kill") ::kill(::getpid(), SIGKILL);
@@ -131,7 +133,14 @@ FAULT(int, renameat, to_dir, to, (int dir, const char* from, int to_dir, const c
 FAULT(int, renameat2, to_dir, to,
       (int dir, const char* from, int to_dir, const char* to, unsigned flags) noexcept,
       (dir, from, to_dir, to, flags))
-FAULT(int, unlinkat, dir, path, (int dir, const char* path, int flags) noexcept, (dir, path, flags))
+
+/// Directories count under their own name.
+extern "C" int unlinkat(int dir, const char* path, int flags) noexcept {
+  static const auto real = next<int (*)(int, const char*, int)>("unlinkat");
+  if (hit((flags & AT_REMOVEDIR) != 0 ? "rmdir" : "unlinkat", dir, path)) return -1;
+  return real(dir, path, flags);
+}
+
 FAULT(int, mkdirat, dir, path, (int dir, const char* path, mode_t mode) noexcept, (dir, path, mode))
 FAULT(int, mkdir, AT_FDCWD, path, (const char* path, mode_t mode) noexcept, (path, mode))
 FAULT(int, symlinkat, dir, path, (const char* target, int dir, const char* path) noexcept,
