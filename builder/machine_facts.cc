@@ -8,9 +8,13 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
+#include "builder/cgroup_paths.h"
 
 namespace imgbuild::builder {
 
@@ -29,24 +33,23 @@ std::string text_of(const std::string& path) {
 
 bool exists(const char* path) { return ::access(path, F_OK) == 0; }
 
-/// Of version 2 what somebody delegated to us, of version 1 what root may do anyway.
+/// The controllers that limits of RUN need and that could be used: of version 2 those somebody delegated to
+/// us, of version 1 what root may do anyway.
 std::string cgroup_text() {
-  std::string path;
-  for (const auto line : split(text_of("/proc/self/cgroup"), '\n'))
-    if (line.starts_with("0::")) path = line.substr(3);
-  for (const char* mount : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
-    const std::string dir = cat(mount, path);
-    if (::access(cat(dir, "/cgroup.procs").c_str(), W_OK) != 0) continue;
-    const std::string controllers = text_of(cat(dir, "/cgroup.controllers"));
-    if (!controllers.empty()) return cat("version 2, may limit: ", controllers);
+  constexpr std::array kWanted = {"cpu", "cpuset", "memory", "pids"};
+  const CgroupPaths paths = read_cgroup_paths();
+  std::string second, first;
+  if (paths.unified && ::access(cat(paths.unified->own, "/cgroup.procs").c_str(), W_OK) == 0) {
+    const std::string controllers = text_of(cat(paths.unified->own, "/cgroup.controllers"));
+    for (const auto word : split(controllers, ' '))
+      if (std::find(kWanted.begin(), kWanted.end(), word) != kWanted.end()) second += cat(" ", word);
   }
-  if (::geteuid() == 0 && exists("/sys/fs/cgroup/memory/cgroup.procs")) {
-    std::string found;
-    for (const char* name : {"cpu", "memory", "pids"})
-      if (::access(cat("/sys/fs/cgroup/", name).c_str(), W_OK) == 0)
-        found += cat(found.empty() ? "" : " ", name);
-    if (!found.empty()) return cat("version 1, may limit: ", found);
+  for (const char* name : kWanted) {
+    const auto place = paths.v1.find(name);
+    if (place != paths.v1.end() && ::access(place->second.own.c_str(), W_OK) == 0) first += cat(" ", name);
   }
+  if (!second.empty()) return cat("version 2, may limit:", second);
+  if (!first.empty()) return cat("version 1, may limit:", first);
   return "none: nothing is delegated to this user";
 }
 

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -85,9 +86,11 @@ ProbeFailure try_overlay(int dir, oci::OverlayFlavour flavour) {
   open_at(lower.get(), "file", O_WRONLY | O_CREAT, 0644);
   ensure_dir_at(lower.get(), "dir", 0755);
   const UniqueFd merged = mount_overlay({{lower.get()}, upper.get(), work.get()}, flavour);
-  if (::unlinkat(merged.get(), "file", 0) != 0) return {"delete a file in an overlay", errno};
-  if (::unlinkat(merged.get(), "dir", AT_REMOVEDIR) != 0) return {"delete a directory in an overlay", errno};
-  if (::mkdirat(merged.get(), "dir", 0755) != 0) return {"replace a directory in an overlay", errno};
+  if (::unlinkat(merged.get(), "file", 0) != 0) throw SystemError(errno, "use an overlay:", "delete a file");
+  if (::unlinkat(merged.get(), "dir", AT_REMOVEDIR) != 0)
+    throw SystemError(errno, "use an overlay:", "delete a directory");
+  if (::mkdirat(merged.get(), "dir", 0755) != 0)
+    throw SystemError(errno, "use an overlay:", "replace a directory");
   if (!has_whiteout(upper.get())) return {"record a deletion in an overlay", 0};
   if (const auto wrong = wrong_overlay_option(merged.get(), flavour); !wrong.empty())
     return {cat("mount an overlay with the options layers need: ", wrong), 0};
@@ -138,6 +141,11 @@ std::string Blocker::text() const {
       return cat("excluded by ", detail);
   }
   return {};
+}
+
+bool is_passing(int error_number) noexcept {
+  constexpr int kShort[] = {EMFILE, ENFILE, ENOMEM, EAGAIN, EIO};
+  return std::find(std::begin(kShort), std::end(kShort), error_number) != std::end(kShort);
 }
 
 std::optional<Blocker> probe_chroot(const StoreDir& store) {
@@ -193,6 +201,8 @@ ProbeFailure probe_overlay(const StoreDir& store, oci::OverlayFlavour flavour) {
     const TempDir dir = store.make_work_dir();
     return try_overlay(dir.fd(), flavour);
   } catch (const SystemError& error) {
+    const int number = error.error_number();
+    if (is_passing(number) || number == ENOSPC || number == EDQUOT || number == EROFS) throw;
     std::string what = error.message();
     for (const auto& note : error.notes()) what += cat(" (", note, ")");
     return {std::move(what), error.error_number()};

@@ -70,6 +70,9 @@ struct ProbeFailure {
   Blocker::Cause cause = Blocker::Cause::namespaces;
   bool failed() const noexcept { return !what.empty(); }
 };
+/// Whether an error says that something is short just now rather than what this machine can do. A worse tier
+/// or snapshotter is never taken because of it: the next build would have another one.
+bool is_passing(int error_number) noexcept;
 struct NamespaceProbe {
   bool new_user = false;          ///< begin with a user namespace
   bool shared_processes = false;  ///< without a namespace for processes, and so without a new /proc
@@ -80,6 +83,7 @@ ProbeFailure probe_namespaces(const NamespaceProbe& probe = {});
 std::optional<Blocker> probe_chroot(const StoreDir& store);
 
 /// Whether the file system of `store` can carry overlays with their marks (OVL-30, OVL-50, OVL-51).
+/// Throws SystemError where the store has no room or something else is short.
 /// Nothing is attached anywhere; a directory is made in it and removed.
 ProbeFailure probe_overlay(const StoreDir& store, oci::OverlayFlavour flavour);
 

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 
 #include "base/error.h"
@@ -98,6 +97,8 @@ void LazyRunSupport::probe_tier(RunSupport& support) const {
   if (support.tier < Tier::chroot) {
     const auto failure = probe_namespaces({.shared_processes = options_.shared_processes});
     if (!failure.failed()) return;
+    if (is_passing(failure.error_number))
+      throw SystemError(failure.error_number, "find out how to isolate commands", failure.what);
     support.blockers.push_back({support.tier, failure.cause, failure.error_number, {}});
     if (options_.isolation == Isolation::full) {
       support.blockers.push_back({Tier::chroot, Blocker::Cause::not_wanted, 0, "--isolation=full"});
@@ -123,9 +124,7 @@ bool LazyRunSupport::has_overlay(RunSupport& support) const {
   }
   const auto failure = probe_overlay(options_.store, options_.tier.flavour);
   if (!failure.failed()) return true;
-  support.snapshotter_reason = failure.error_number == 0
-                                   ? failure.what
-                                   : cat(failure.what, ": ", to_lower(std::strerror(failure.error_number)));
+  support.snapshotter_reason = failure.what;
   support.overlay_failed = true;
   support.better_place = find_store_place().value_or("");
   return false;
@@ -136,9 +135,8 @@ void LazyRunSupport::open_namespaced(RunSupport& support, bool overlay) {
   const bool single_id = support.tier == Tier::single_id;
   int scratch = -1;
   if (overlay) {
-    opened_->overlay =
-        std::make_unique<OverlaySnapshotter>(options_.store, blobs_, indexes_, flavour, options_.epoch,
-                                             options_.syncer, options_.uses, single_id);
+    opened_->overlay = std::make_unique<OverlaySnapshotter>(
+        options_.store, blobs_, indexes_, flavour, options_.epoch, options_.syncer, options_.uses, single_id);
     support.snapshots = opened_->overlay.get();
     scratch = opened_->overlay->scratch_dir();
   } else {

@@ -202,17 +202,21 @@ void enter_as_user(TierReport& report) {
 
 /// Root that may not mount can be root of a user namespace of its own, if the container's filter lets it.
 /// Tried in a child first: once inside, the lower tier cannot be had any more.
-void enter_as_limited_root(TierReport& report, bool shared_processes) {
+/// False when something was short, which is no reason for a lower tier.
+bool enter_as_limited_root(TierReport& report, bool shared_processes) {
   block(report, Tier::root, Cause::no_admin_right);
   if (const auto failure = probe_namespaces({.new_user = true, .shared_processes = shared_processes});
-      failure.failed())
-    return block(report, Tier::user_namespace, failure.cause, failure.error_number);
+      failure.failed()) {
+    block(report, Tier::user_namespace, failure.cause, failure.error_number);
+    return !is_passing(failure.error_number);
+  }
   Plan plan;
   for (const auto& [map, text] :
        {std::pair("/proc/self/uid_map", &plan.uid_map), std::pair("/proc/self/gid_map", &plan.gid_map)})
     *text = identity_map(read_text(map));
   if (enter(plan, report) == Entered::yes && become_namespace_root(report, Tier::user_namespace, true))
     entered(report, Tier::user_namespace, oci::OverlayFlavour::user);
+  return true;
 }
 
 bool has_one_id() {
@@ -257,8 +261,9 @@ TierReport enter_user_namespace(Isolation isolation, bool shared_processes) noex
     } else if (::geteuid() != 0) {
       enter_as_user(report);
     } else if (!has_admin_right()) {
-      enter_as_limited_root(report, shared_processes);
-      if (report.tier == Tier::none && isolation == Isolation::automatic) report.tier = Tier::chroot;
+      const bool lasting = enter_as_limited_root(report, shared_processes);
+      if (lasting && report.tier == Tier::none && isolation == Isolation::automatic)
+        report.tier = Tier::chroot;
     } else if (in_first_namespace()) {
       entered(report, Tier::root, oci::OverlayFlavour::trusted);
     } else {
