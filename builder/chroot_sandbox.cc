@@ -22,6 +22,8 @@ namespace imgbuild::builder {
 
 namespace {
 
+const std::uint64_t kDefaultShmSize = SandboxSpec().shm_size_bytes;
+
 constexpr std::uint64_t bit(unsigned capability) { return std::uint64_t{1} << capability; }
 
 /// Who may change the root again gets out of this one. Where we hold all rights ourselves there is no
@@ -47,6 +49,13 @@ void check(const SandboxSpec& spec) {
     error.add_note("--ulimit works; imgbuild doctor says what would help");
     throw error;
   }
+  // Without mounts both are directories beside the other files, which nothing limits.
+  if (spec.shm_size_bytes != kDefaultShmSize)
+    refuse("--shm-size", "leave it out, or see imgbuild doctor for what would help");
+  for (const auto& mount : spec.mounts)
+    if (mount.kind == SandboxMount::Kind::tmpfs && mount.size_bytes != 0)
+      refuse(cat("the size of the tmpfs at ", printable(mount.target)),
+             "leave out size=, or see imgbuild doctor for what would help");
   if (spec.insecure) refuse("RUN --security=insecure", "imgbuild doctor says what would help");
 }
 

@@ -233,8 +233,9 @@ def without_namespaces_a_command_reaches_neither_the_builder_nor_what_is_around_
     done = attempt("kill", "RUN kill -9 -1; true\n")
     again = attempt("look", "RUN echo fine\n")
     equal(again.returncode, 0, "build after an attack: " + again.stderr)
-    for lines, reason in (("RUN --network=none true\n", "namespaces"),):
-        done = attempt("refused", lines)
+    for lines, reason, *options in (("RUN --network=none true\n", "namespaces"), ("RUN --mount=type=tmpfs,target=/t,size=1m true\n", "size of the tmpfs"),
+                                    ("RUN true\n", "--shm-size", "--shm-size=1m")):
+        done = attempt("refused", lines, *options)
         equal(done.returncode, 8, done.stderr)
         contains(done.stderr, reason)
 
