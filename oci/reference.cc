@@ -12,7 +12,7 @@ namespace {
 bool is_lower_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
 bool is_alnum(char c) { return is_lower_or_digit(c) || is_upper(c); }
-bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }
+bool is_lower_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }
 
 class Parser {
  public:
@@ -77,8 +77,9 @@ class Parser {
     if (host.starts_with('[')) {
       const auto close = host.find(']');
       if (close == std::string_view::npos) fail("the address has no closing bracket");
+      if (close == 1) fail("the brackets hold no address");
       for (const char c : host.substr(1, close - 1)) {
-        if (!is_hex(static_cast<char>(c | 0x20)) && c != ':')
+        if (!is_lower_hex(c) && !(c >= 'A' && c <= 'F') && c != ':')
           fail("a bracketed address holds hex digits and colons");
       }
       check_port(host.substr(close + 1));
@@ -129,7 +130,7 @@ class Parser {
 Reference Reference::parse(std::string_view text) {
   Parser parser(text);
   if (text.empty()) parser.fail("it is empty");
-  if (text.size() == 64 && std::all_of(text.begin(), text.end(), is_hex))
+  if (text.size() == 64 && std::all_of(text.begin(), text.end(), is_lower_hex))
     parser.fail("64 hex digits are an image ID, not a name");
   Reference out;
   out.digest_ = parser.take_digest();
