@@ -50,6 +50,17 @@ std::string part(CURLU* handle, CURLUPart which, unsigned flags = 0) {
   return out;
 }
 
+/// The library decodes percent signs in a host; what comes out must still be a name or an address, with
+/// nothing that ends a line of a header or means something else to the next reader. Bytes above 0x7f: an
+/// internationalised name.
+bool is_host(std::string_view host) {
+  return std::all_of(host.begin(), host.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte >= 0x80 || (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') || c == '-' ||
+           c == '.' || c == '_' || c == ':';
+  });
+}
+
 UrlHandle new_handle() {
   require_curl();
   return UrlHandle(curl_url());
@@ -77,6 +88,8 @@ HttpUrl HttpUrl::from_handle(void* raw) {
     throw RegistryError(cat("a URL must not contain a user name or password: ", shown(url.text_)));
   }
   if (url.host_.empty() || url.text_.empty()) throw RegistryError("a URL has no host");
+  if (!is_host(url.host_))
+    throw RegistryError(cat("not the name of a host: \"", printable(url.host_.substr(0, 256)), "\""));
   return url;
 }
 

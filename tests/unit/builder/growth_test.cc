@@ -16,7 +16,8 @@ using namespace imgbuild::tests;
 
 namespace {
 
-/// Six times the input may be fifteen times the work (of small inputs caches hold more); a square would make it 36.
+/// Six times the input may be fifteen times the work (of small inputs caches hold more); a square would make
+/// it 36.
 constexpr int kTimes = 6;
 constexpr double kAllowed = 15;
 
@@ -120,7 +121,8 @@ const Input kInputs[] = {
      }},
     {"variables nested too deeply", 2000,
      [](int n) { return "FROM scratch\nENV A=" + repeated("${A:-", n) + repeated("}", n) + "\n"; }, false},
-    // Long enough to reach the limit at both sizes: below it the output doubles with every line, as it has to.
+    // Long enough to reach the limit at both sizes: below it the output doubles with every line, as it has
+    // to.
     {"values that double", 40,
      [](int n) { return "FROM scratch\nARG a=xx\n" + lines(n, [](int) { return "ARG a=${a}${a}"; }); },
      false},

@@ -201,8 +201,11 @@ TEST_CASE("headers with line breaks are not sent (ATK-90)") {
 }
 
 TEST_CASE("URLs are checked before anything is sent") {
-  for (const char* text : {"", "x", "/x", "ftp://h/", "file:///x", "http://", "http://user@h/",
-                           "http://u:p@h/", "http://h/a b", "http://h/\n", "http://h:99999/", "https://"}) {
+  for (const char* text :
+       {"", "x", "/x", "ftp://h/", "file:///x", "http://", "http://user@h/", "http://u:p@h/", "http://h/a b",
+        "http://h/\n", "http://h:99999/", "https://",
+        // Decoded, these would be other names, or end a line of the Host header.
+        "http://h%0d%0ax/", "http://h%7Fx/", "http://h%2fx/", "http://h%20x/", "http://%h/"}) {
     CAPTURE(text);
     CHECK_THROWS_AS(HttpUrl::parse(text), RegistryError);
   }
