@@ -35,9 +35,9 @@ struct CopyRequest {
   std::vector<std::string> excludes;
   bool takes_root = false;  ///< a missing DEST is the copied root itself, so --chmod changes it (git in ADD)
   /// --link: the copy happens in an empty root (COPY-70); the caller passes an empty target tree.
-  Timestamp build_time;  ///< mtime of what the instruction creates
+  Timestamp build_time;       ///< mtime of what the instruction creates
   std::stop_token stop = {};  ///< ends long extractions with Cancelled
-  StoreDir spool = -1;   ///< where the bytes of unpacked archives wait for the layer; -1: in memory
+  StoreDir spool = -1;        ///< where the bytes of unpacked archives wait for the layer; -1: in memory
 };
 
 /// A source that is not there.
@@ -60,6 +60,9 @@ class CopySelection {
   /// Adds the fields of CAC-20…23 to a key: base names, destination, flags, and the content digest of the
   /// selected files (never mtimes). Digests are taken through SourceTree::content_digest.
   virtual void add_to_key(cache::CacheKeyBuilder& key) const = 0;
+  /// Adds what of that is known without reading a file: all but the digests of content. Selections that
+  /// differ here have different keys; those that do not, nearly always the same one.
+  virtual void add_outline_to_key(cache::CacheKeyBuilder& key) const = 0;
   /// Bytes of regular files selected, for progress.
   virtual std::uint64_t total_bytes() const = 0;
   /// Whether the key can only be had by reading at least `bytes` of content that nobody has hashed yet.

@@ -152,7 +152,7 @@ bool belongs_to_root(const SelectedNode& node) {
          std::all_of(node.children.begin(), node.children.end(), belongs_to_root);
 }
 
-/// `content` is where the digests of this source's files begin; it is moved behind them.
+/// `content` is where the digests of this source's files begin; it is moved behind them, or null.
 void add_source(cache::CacheKeyBuilder& key, const Digest*& content, const SelectedSource& source,
                 const ModeChange& change, bool explain) {
   key.add("source", cat(source.parents ? "parents " : source.wildcard ? "wildcard " : "", source.key_name));
@@ -165,7 +165,7 @@ void add_source(cache::CacheKeyBuilder& key, const Digest*& content, const Selec
     const std::string under = source.wildcard && is_directory ? std::string() : source.key_name;
     std::string below;
     visit_all(match.top, below, [&](const SelectedNode& node, const std::string& path) {
-      files.add(node, path, has_bytes(node) ? content++ : nullptr, under);
+      files.add(node, path, content != nullptr && has_bytes(node) ? content++ : nullptr, under);
     });
   }
   key.add("files", files.finish().str());
@@ -199,7 +199,7 @@ bool Selection::must_hash(std::uint64_t bytes) const {
   return unknown >= bytes;
 }
 
-void Selection::add_to_key(cache::CacheKeyBuilder& key) const {
+void Selection::add_fields(cache::CacheKeyBuilder& key, const Digest* digests) const {
   ModeChange change;
   if (!request_.chmod.empty()) change = parser::FileModeChange::parse(request_.chmod);
   key.add("destination", request_.destination);
@@ -212,12 +212,16 @@ void Selection::add_to_key(cache::CacheKeyBuilder& key) const {
   for (const auto& source : sources_) {
     for (const auto& match : source.matches) entries += count_entries(match.top);
   }
-  const std::vector<Digest> digests = content_digests(tree_, sources_);
-  const Digest* content = digests.data();
-  for (const auto& source : sources_) add_source(key, content, source, change, entries <= kMaxFields);
+  for (const auto& source : sources_) add_source(key, digests, source, change, entries <= kMaxFields);
   for (const auto& [name, data] : request_.inline_files) {
     key.add(cat("inline ", name), sha256(data).str());
   }
 }
+
+void Selection::add_to_key(cache::CacheKeyBuilder& key) const {
+  add_fields(key, content_digests(tree_, sources_).data());
+}
+
+void Selection::add_outline_to_key(cache::CacheKeyBuilder& key) const { add_fields(key, nullptr); }
 
 }  // namespace imgbuild::builder

@@ -39,6 +39,7 @@ class Selection final : public CopySelection {
   Selection(CopyRequest request, SourceTree& tree, std::vector<SelectedSource> sources);
 
   void add_to_key(cache::CacheKeyBuilder& key) const override;
+  void add_outline_to_key(cache::CacheKeyBuilder& key) const override;
   std::uint64_t total_bytes() const override { return total_bytes_; }
   bool must_hash(std::uint64_t bytes) const override;
 
@@ -46,6 +47,8 @@ class Selection final : public CopySelection {
   const std::vector<SelectedSource>& sources() const noexcept { return sources_; }
 
  private:
+  /// `digests`: of the content, in the order of the files; null: without it.
+  void add_fields(cache::CacheKeyBuilder& key, const Digest* digests) const;
   std::string keyed_owner() const;
 
   CopyRequest request_;

@@ -92,6 +92,15 @@ std::vector<CopyPart> split_parts(const StepContext& context, const CopyOp& op, 
   return parts;
 }
 
+/// What of the step's key is known without reading a file.
+cache::CacheKey copy_outline(const StepContext& context, const CopyOp& op,
+                             const std::vector<CopyPart>& parts) {
+  cache::CacheKeyBuilder builder(op.link ? "copy-link-outline" : "copy-outline");
+  builder.add("parent", context.before.key.str());
+  for (const CopyPart& part : parts) part.selection->add_outline_to_key(builder);
+  return builder.finish();
+}
+
 cache::CacheKey copy_key(const StepContext& context, const CopyOp& op, const std::vector<CopyPart>& parts,
                          const std::optional<Digest>& parent) {
   cache::CacheKeyBuilder builder(op.link ? "copy-link-v1" : "copy-v1");
@@ -142,18 +151,15 @@ std::vector<oci::PendingEntry> plan_parts(const StepContext& context, const Copy
 /// Reading so much twice, once for the key and once for the layer, is worth avoiding.
 constexpr std::uint64_t kMuchToHash = 1 << 20;
 
-/// Whether the layer should be made before its key is known, so that content is read once. That is wasted if
-/// the key then turns out to be known, so only where the same step was not recorded, or where records are not
-/// asked.
-bool makes_layer_first(const StepContext& context, const std::vector<CopyPart>& parts) {
+/// Whether making the layer before its key is known saves reading: content is read once then.
+bool reads_once_layer_first(const std::vector<CopyPart>& parts) {
   bool much = false;
   for (const CopyPart& part : parts) {
     if (!part.remote_key.empty() || part.request.unpack_archives || !part.tree->learns_digests())
       return false;
     much = much || part.selection->must_hash(kMuchToHash);
   }
-  if (!much) return false;
-  return !context.use_cache || context.before.forced || !same_step_was_recorded(context);
+  return much;
 }
 
 }  // namespace
@@ -161,10 +167,17 @@ bool makes_layer_first(const StepContext& context, const std::vector<CopyPart>& 
 StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_token stop) {
   const auto parts =
       timed(context.times, PartTimes::Part::select, [&] { return split_parts(context, op, stop); });
+  // A layer made first is wasted if its key turns out to be known, so only where the same step was not
+  // recorded, by this build's predecessors or by one that runs beside it, or where records are not asked.
+  std::optional<WorkClaim> claim;
   std::optional<oci::WrittenLayer> made;
-  if (makes_layer_first(context, parts)) {
-    made = write_step_layer(context, plan_parts(context, op, parts));
-    if (stop.stop_requested()) throw Cancelled();
+  const bool asks_records = context.use_cache && !context.before.forced;
+  if (reads_once_layer_first(parts) && !(asks_records && same_step_was_recorded(context))) {
+    if (asks_records) claim = claim_outline(context, copy_outline(context, op, parts), stop);
+    if (!asks_records || !same_step_was_recorded(context)) {
+      made = write_step_layer(context, plan_parts(context, op, parts));
+      if (stop.stop_requested()) throw Cancelled();
+    }
   }
   const auto make = [&](const cache::CacheKey& wanted, bool independent) {
     if (made) return record_layer(context, wanted, *made, independent);

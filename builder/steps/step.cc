@@ -121,20 +121,25 @@ std::optional<cache::CacheRecord> find_usable(const StepContext& context, const 
   return std::nullopt;
 }
 
-/// Nothing where there is no store to share.
-std::optional<WorkClaim> claim_step(const StepToMake& wanted, const std::stop_token& stop) {
-  const StepContext& context = wanted.context;
+/// Nothing where there is no store to share. `kind`: of StoreDir::claim().
+std::optional<WorkClaim> claim_key(const StepContext& context, const char* kind, const cache::CacheKey& key,
+                                   bool independent, const std::stop_token& stop) {
   const auto& chain = context.before.chain;
-  const std::string below = !wanted.independent && chain ? chain->value.str() : "";
-  const Digest work = sha256(cat("step\n", record_key(wanted.key, context.epoch).str(), "\n", below));
+  const std::string below = !independent && chain ? chain->value.str() : "";
+  const Digest work = sha256(cat("step\n", record_key(key, context.epoch).str(), "\n", below));
   LockWait wait{.stop = stop};
   wait.on_long = [&context](pid_t owner) {
     context.events.on_event(Waiting{context.id, "the same step in another build", owner});
   };
-  return context.host.store.claim("steps", work, wait);
+  return context.host.store.claim(kind, work, wait);
 }
 
 }  // namespace
+
+std::optional<WorkClaim> claim_outline(const StepContext& context, const cache::CacheKey& outline,
+                                       const std::stop_token& stop) {
+  return claim_key(context, "outlines", outline, false, stop);
+}
 
 bool same_step_was_recorded(const StepContext& context) {
   const std::string name = step_name(context);
@@ -153,7 +158,7 @@ StepOutcome hit_or_make(const StepToMake& wanted, std::stop_token stop,
   if (const auto record = find()) return outcome_of_hit(context, wanted.key, *record);
   std::optional<WorkClaim> claim;
   if (context.use_cache && !context.before.forced) {
-    claim = claim_step(wanted, stop);
+    claim = claim_key(context, "steps", wanted.key, wanted.independent, stop);
     // It may have been made between the first look and the lock.
     why_not.clear();
     if (const auto record = find()) return outcome_of_hit(context, wanted.key, *record);

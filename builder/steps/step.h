@@ -83,6 +83,13 @@ struct StepToMake {
 /// what `make` throws, and Cancelled.
 StepOutcome hit_or_make(const StepToMake& wanted, std::stop_token stop,
                         const std::function<StepOutcome()>& make);
+
+/// The right to make a layer before the key of its step is known; `outline` is what all keys of such a step
+/// have in common. Taken before any claim of hit_or_make(), and held until the record is written, so that
+/// whoever waited finds one. Nothing where there is no store to share.
+std::optional<WorkClaim> claim_outline(const StepContext& context, const cache::CacheKey& outline,
+                                       const std::stop_token& stop);
+
 StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key,
                            const cache::CacheRecord& record);
 

@@ -85,6 +85,29 @@ def two_stages_with_the_same_step_run_it_once(w):
 
 
 @test
+def clones_that_copy_the_same_new_files_at_once_make_one_layer(w):
+    # Large enough that the key is made from the layer and not the other way round.
+    content = b"".join(b"line %d of a file that all clones have\n" % i for i in range(1_000_000))
+    clones = []
+    for name in ("a", "b", "c"):
+        clones.append(w.folder(name, {"Dockerfile": "FROM scratch\nCOPY . /\n"}))
+        (clones[-1] / "data").write_bytes(content)
+    builds = [Running(w, clone, "--source-date-epoch=1000000000", "--stats") for clone in clones]
+    results = [build.wait() for build in builds]
+    made = ["time:   layer " in result.err for result in results]  # a part that took nothing has no line
+    equal(sorted(made), [False, False, True], "which builds made the layer")
+    equal(sorted(sum((r.hows for r in results), [])), ["cached", "cached", "ran"], "steps")
+    equal(len({result.out for result in results}), 1, "different digests")
+
+    # In one build, too.
+    (clones[0] / "data").write_bytes(content + b"more")
+    (clones[0] / "Dockerfile").write_text("FROM scratch AS one\nCOPY data /\nFROM scratch AS two\nCOPY data /\n"
+                                          "FROM scratch\nCOPY --from=one / /1\nCOPY --from=two / /2\n")
+    result = Running(w, clones[0], "--jobs=4").wait()
+    equal(sorted(e["how"] for e in result.events if e["event"] == "step_finished" and e["step"] < 2), ["cached", "ran"], "steps")
+
+
+@test
 def the_work_of_a_killed_owner_is_taken_over_at_once(w):
     need_root()
     w.busybox()
