@@ -151,7 +151,9 @@ PlannedMount InstructionEvaluator::plan_mount(const std::string& text, std::size
   mount.options = parser::parse_mount(text, [this](std::string_view value) { return expand(value); });
   parser::MountOptions& options = mount.options;
   if (options.target.find('\0') != std::string::npos) throw SyntaxError("a mount target holds a NUL byte");
-  if (!options.target.empty()) mount.target = join_workdir(options.target);
+  // Without a target, what is a file system of its own covers the working directory (MNT-20).
+  const bool needs_none = options.type == Type::secret || options.type == Type::ssh;
+  if (!options.target.empty() || !needs_none) mount.target = join_workdir(options.target);
   const std::string from = options.from.value_or("");
   switch (options.type) {
     case Type::bind:
@@ -181,11 +183,12 @@ PlannedMount InstructionEvaluator::plan_mount(const std::string& text, std::size
 void InstructionEvaluator::check_mount_target(const PlannedMount& mount) const {
   const bool no_file = mount.options.type == Type::secret && mount.options.env && mount.target.empty();
   if (no_file) return;
-  const std::string target = mount.target.empty() ? "/" : mount.target;
+  const std::string& target = mount.target;
   if (target == "/") {
     SyntaxError error("invalid mount target \"/\"");
-    error.add_note(mount.options.target.empty() ? "the mount needs target=DIRECTORY"
-                                                : "a mount cannot cover the whole root");
+    error.add_note(mount.options.target.empty()
+                       ? "the mount needs target=DIRECTORY, or a WORKDIR before it, which it then covers"
+                       : "a mount cannot cover the whole root");
     throw error;
   }
   if (is_reserved_target(target)) {

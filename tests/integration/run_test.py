@@ -108,6 +108,16 @@ def caches_persist_and_stay_out_of_layers(w):
 
 
 @test
+def a_mount_without_a_target_covers_the_working_directory(w):
+    w.busybox()
+    context = w.folder("context", {"Dockerfile": "FROM busybox\nWORKDIR /src\nRUN touch made\n"
+                                                 "RUN --mount=type=bind ls /src > /seen && cat data >> /seen\n"
+                                                 "RUN ls /src >> /seen\n", "data": "of the context\n"})
+    w.build(context, "-o", f"type=local,dest={w / 'out'}")
+    equal((w / "out/seen").read_text(), "Dockerfile\ndata\nof the context\nmade\n", "what the commands saw")
+
+
+@test
 def what_a_bind_mount_shows_decides_whether_the_step_runs_again(w):
     w.busybox()
     files = {"Dockerfile": "FROM busybox\nRUN --mount=target=/src cat /src/used/f > /out\n", "used/f": "1", "other": "1"}

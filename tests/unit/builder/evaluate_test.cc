@@ -129,7 +129,14 @@ TEST_CASE("mounts are joined to WORKDIR and checked") {
   }
   CHECK(failure_of(start + "type=tmpfs,target=/dev/shm/x true\n") == "no failure");
   CHECK(failure_of(start + "type=tmpfs,target=/process true\n") == "no failure");
-  CHECK(contains(failure_of(start + "type=bind true\n"), "invalid mount target"));
+}
+
+TEST_CASE("a mount without a target covers the working directory") {
+  const std::string start = "FROM busybox\nWORKDIR /w\nRUN --mount=";
+  for (const char* mount : {"type=bind", "source=/", "from=busybox", "type=cache", "type=tmpfs"})
+    CHECK_MESSAGE(last_op<RunOp>(plan_of(start + mount + " true\n")).mounts.at(0).target == "/w", mount);
+  CHECK(contains(failure_of("FROM busybox\nRUN --mount=type=bind true\n"), "2: invalid mount target \"/\""));
+  CHECK(contains(failure_of("FROM busybox\nWORKDIR /\nRUN --mount=type=tmpfs true\n"), "3: invalid mount target"));
 }
 
 TEST_CASE("entitlements are asked for") {
