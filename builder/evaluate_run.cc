@@ -22,7 +22,7 @@ bool is_reserved_target(std::string_view target) {
     return target == directory || (target.starts_with(directory) && target[directory.size()] == '/');
   };
   if (within("/proc") || within("/sys")) return true;
-  return within("/dev") && !target.starts_with("/dev/shm/");
+  return within("/dev") && !within("/dev/shm");
 }
 
 bool has_unusable_name(std::string_view target) {
@@ -191,10 +191,11 @@ void InstructionEvaluator::check_mount_target(const PlannedMount& mount) const {
                        : "a mount cannot cover the whole root");
     throw error;
   }
-  if (is_reserved_target(target)) {
+  const bool is_directory = mount.options.type != Type::secret && mount.options.type != Type::ssh;
+  if (is_reserved_target(target) || (target == "/dev/shm" && !is_directory)) {
     SyntaxError error(cat("invalid mount target \"", printable(target),
                           "\": it lies in a directory of the sandbox itself"));
-    error.add_note("/proc, /sys and /dev cannot be mounted over; below /dev/shm it is possible");
+    error.add_note("/proc, /sys and /dev cannot be mounted over, except for /dev/shm");
     throw error;
   }
   if (has_unusable_name(target))

@@ -92,8 +92,7 @@ std::string clean_mount_target(const std::string& target, bool device) {
   }
   if (parts.empty()) refuse("it is the root");
   const bool allowed_in_dev =
-      device ? parts.size() > 1
-             : parts.size() > 2 && parts[0] == "dev" && (parts[1] == "shm" || parts[1] == "pipes");
+      parts.size() > 1 && (device || parts[1] == "shm" || (parts[1] == "pipes" && parts.size() > 2));
   if (parts[0] == "proc" || parts[0] == "sys" || (parts[0] == "dev" && !allowed_in_dev))
     refuse(cat("/", parts[0], " belongs to the sandbox"));
   return cat("/", join(parts, "/"));

@@ -113,8 +113,21 @@ def a_mount_without_a_target_covers_the_working_directory(w):
     context = w.folder("context", {"Dockerfile": "FROM busybox\nWORKDIR /src\nRUN touch made\n"
                                                  "RUN --mount=type=bind ls /src > /seen && cat data >> /seen\n"
                                                  "RUN ls /src >> /seen\n", "data": "of the context\n"})
-    w.build(context, "-o", f"type=local,dest={w / 'out'}")
-    equal((w / "out/seen").read_text(), "Dockerfile\ndata\nof the context\nmade\n", "what the commands saw")
+    w.build(context, "-o", f"type=local,dest={w.path / 'out'}")
+    equal((w.path / "out/seen").read_text(), "Dockerfile\ndata\nof the context\nmade\n", "what the commands saw")
+
+
+@test
+def a_mount_may_take_the_place_of_dev_shm(w):
+    w.busybox()
+    context = w.folder("context", {"Dockerfile": "FROM busybox\n"
+                                                 "RUN --mount=type=tmpfs,target=/dev/shm,size=3m df -k /dev/shm | tail -n 1 > /size; touch /dev/shm/x\n"
+                                                 "RUN --mount=type=cache,target=/dev/shm ls /dev/shm > /first; touch /dev/shm/kept\n"
+                                                 "RUN --mount=type=cache,target=/dev/shm ls /dev/shm > /second\n"})
+    w.build(context, "-o", f"type=local,dest={w.path / 'out'}")
+    equal((w.path / "out/size").read_text().split()[1], "3072", "KiB of the file system")
+    equal(((w.path / "out/first").read_text(), (w.path / "out/second").read_text()), ("", "kept\n"), "what the commands saw")
+    equal(sorted(path.name for path in (w.path / "out/dev").iterdir()) if (w.path / "out/dev").exists() else [], [], "what is left in /dev")
 
 
 @test

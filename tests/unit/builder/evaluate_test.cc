@@ -122,12 +122,14 @@ TEST_CASE("mounts are joined to WORKDIR and checked") {
   CHECK(last_op<RunOp>(plan_of(start + "type=secret,id=a/b true\n")).mounts.at(0).target == "/run/secrets/b");
   CHECK(last_op<RunOp>(plan_of(start + "type=secret,id=a,env=E true\n")).mounts.at(0).target.empty());
   for (const char* target :
-       {"/", "..", "/proc/self", "/sys", "/dev", "/dev/null", "/dev/shm", "/x/../proc"}) {
+       {"/", "..", "/proc/self", "/sys", "/dev", "/dev/null", "/dev/shmem", "/x/../proc"}) {
     CHECK_MESSAGE(
         contains(failure_of(start + "type=tmpfs,target=" + target + " true\n"), "3: invalid mount target"),
         target);
   }
   CHECK(failure_of(start + "type=tmpfs,target=/dev/shm/x true\n") == "no failure");
+  CHECK(failure_of(start + "type=tmpfs,target=/dev/shm,size=128m true\n") == "no failure");
+  CHECK(contains(failure_of(start + "type=secret,id=a,target=/dev/shm true\n"), "3: invalid mount target"));
   CHECK(failure_of(start + "type=tmpfs,target=/process true\n") == "no failure");
 }
 
@@ -136,7 +138,8 @@ TEST_CASE("a mount without a target covers the working directory") {
   for (const char* mount : {"type=bind", "source=/", "from=busybox", "type=cache", "type=tmpfs"})
     CHECK_MESSAGE(last_op<RunOp>(plan_of(start + mount + " true\n")).mounts.at(0).target == "/w", mount);
   CHECK(contains(failure_of("FROM busybox\nRUN --mount=type=bind true\n"), "2: invalid mount target \"/\""));
-  CHECK(contains(failure_of("FROM busybox\nWORKDIR /\nRUN --mount=type=tmpfs true\n"), "3: invalid mount target"));
+  CHECK(contains(failure_of("FROM busybox\nWORKDIR /\nRUN --mount=type=tmpfs true\n"),
+                 "3: invalid mount target"));
 }
 
 TEST_CASE("entitlements are asked for") {

@@ -533,8 +533,9 @@ TEST_CASE("mount targets that would hide the sandbox's own are refused (ATK-37)"
   CHECK(clean_mount_target("/a//b/./c/../d/") == "/a/b/d");
   CHECK(clean_mount_target("/../../x") == "/x");
   CHECK(clean_mount_target("/dev/shm/x") == "/dev/shm/x");
+  CHECK(clean_mount_target("/dev/shm") == "/dev/shm");
   for (const std::string target : {"", "/", "//", "relative", "/a/../..", "/proc", "/proc/self", "/sys",
-                                   "/sys/kernel", "/dev", "/dev/null", "/dev/shm"}) {
+                                   "/sys/kernel", "/dev", "/dev/null", "/dev/shmem"}) {
     CAPTURE(target);
     CHECK_THROWS_AS(clean_mount_target(target), Error);
   }
