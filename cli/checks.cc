@@ -86,7 +86,10 @@ struct Question {
                 context.environment),
         inputs(builder::load_inputs(request, session.host(), {})),
         evaluate(builder::evaluate_options(request, inputs)),
-        bases(request, session.host(), {}) {}
+        bases(request, session.host(), {}) {
+    // Nothing will run, so nobody has to be asked: BuildKit, too, refuses these only when it is to run them.
+    evaluate.allow_network_host = evaluate.allow_insecure = true;
+  }
 };
 
 }  // namespace

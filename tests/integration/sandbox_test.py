@@ -44,6 +44,7 @@ def ATK_26_more_rights_need_permission_from_the_command_line(w):
     result = w.build(context, ok=False)
     contains(result.err, "security.insecure is not allowed")
     contains(result.err, "--allow security.insecure")
+    contains(w.build(context, "--check").out, "no warnings found")  # which runs nothing
     equal(result.steps, [], "steps that were started before the refusal")
     for flag in ("--security=INSECURE", "--security=2", "--security=insecure,x", "--security=", "--network=HOST", "--network=bridge"):
         refused = w.build(dockerfile(w, f"RUN echo first\nRUN {flag} true\n"), "--allow", "security.insecure", ok=False)
@@ -162,11 +163,12 @@ def FLT_30_many_small_steps_leave_nothing_behind_while_they_run(w):
             pass
         time.sleep(0.05)
     equal(process.returncode, 0, "exit code: " + process.stderr.read().decode())
-    half = len(samples) // 2
-    if half > 10:
-        # The layers of the last four stages stay open, so what is open grows with the first four and no more.
+    early = len(samples) * 2 // 3
+    if early > 10:
+        # The layers of the last four stages stay open, so what is open grows with the first four and no more; those
+        # are done by the first half, or a little later where other work slows them. One descriptor lost a step is 53 here.
         for number, (what, slack) in enumerate((("descriptors", 40), ("KiB of memory", 20_000), ("mounts", 2))):
-            first, second = (max(s[number] for s in part) for part in (samples[5:half], samples[half:]))
+            first, second = (max(s[number] for s in part) for part in (samples[5:early], samples[early:]))
             if second > first + slack:
                 raise AssertionError(f"{what} grew from {first} to {second}")
     equal(mounts().count("\n"), before, "mounts")
