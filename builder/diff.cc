@@ -145,6 +145,7 @@ UpperDiff diff_upper(std::shared_ptr<const RootDir> upper, const oci::FileTree& 
     out.entries = oci::order_entries(oci::add_parents(std::move(out.entries), lower));
     out.upper_is_exact = false;
   }
+  out.fuse_marks = std::move(walk.fuse_marks);
   out.skipped_sockets = std::move(walk.sockets);
   if (!out.skipped_sockets.empty()) out.upper_is_exact = false;
   return out;

@@ -11,6 +11,7 @@
 #include "base/root_dir.h"
 #include "base/timestamp.h"
 #include "base/unique_fd.h"
+#include "builder/fuse_marks.h"
 #include "oci/file_tree.h"
 #include "oci/layer_entry.h"
 #include "oci/node_metadata.h"
@@ -30,6 +31,7 @@ struct DiffOptions {
   /// empty files stand for the devices nobody can make there.
   oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
   std::optional<WholeTree> whole;
+  bool of_fuse = false;  ///< the upper directory was written by fuse-overlayfs (OVL-40)
   /// Owners other than root cannot exist here; kOwnerXattr or, without it, the lower layers know them
   /// (RLS-12).
   bool noted_owners = false;
@@ -42,6 +44,7 @@ struct DiffOptions {
 };
 
 struct UpperDiff {
+  std::vector<FuseMarks> fuse_marks;  ///< what settle_fuse_marks() has to do before the kernel may read it
   std::vector<oci::PendingEntry> entries;  ///< complete and in the order of a layer
   /// The upper directory shows the same as the layer made of `entries`, so it may stand for it (OVL-11).
   bool upper_is_exact = true;

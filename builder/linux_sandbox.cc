@@ -84,6 +84,8 @@ void check(const SandboxSpec& spec) {
 
 /// A command that ran for less has not looked at so many files that the end of its root took long.
 constexpr auto kLongCommand = std::chrono::milliseconds(50);
+/// What a program that has closed its files may take to end.
+constexpr auto kLastBreath = std::chrono::milliseconds(1000);
 
 /// The kernel drops what it knows of every file of the root with its mount: a microsecond or two for each.
 std::future<void> unmount_aside(UniqueFd root) {
@@ -150,13 +152,21 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
   std::optional<OomWatch> oom;
   if (spec.limits.memory_bytes) oom.emplace();
   std::call_once(started_, [this] { start(); });
-  SandboxMounts mounts(
-      spec, {options_.scratch_dir, options_.flavour, options_.overlay, stub_layer_ ? stub_layer_->fd() : -1});
+  SandboxMounts mounts(spec, {options_.scratch_dir, options_.flavour, options_.overlay,
+                              stub_layer_ ? stub_layer_->fd() : -1, options_.fuse});
   CaCover certificates(
       mounts.root(), spec.rootfs.upper_dir,
       spec.rootfs.root_dir >= 0 ? CaCover::Kind::whole_tree : CaCover::Kind::upper_directory);
-  if (!spec.ca_bundle.empty()) certificates.add(spec.ca_bundle);
-  const UniqueFd request = describe(spec, options_, mounts, cgroup);
+  UniqueFd request;
+  try {
+    if (!spec.ca_bundle.empty()) certificates.add(spec.ca_bundle);
+    request = describe(spec, options_, mounts, cgroup);
+  } catch (const SystemError& error) {
+    // Why nobody serves a mount says more than that. The connection goes before the program has ended.
+    const bool lost = error.error_number() == ENOTCONN || error.error_number() == ECONNABORTED;
+    mounts.require_served(lost ? kLastBreath : std::chrono::milliseconds(0));
+    throw;
+  }
   WatchResult result;
   const auto begin = std::chrono::steady_clock::now();
   {
@@ -183,9 +193,15 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
       throw;
     }
   }
+  if (stop.stop_requested()) {
+    mounts.clean();
+    certificates.remove();
+    throw Cancelled();
+  }
+  mounts.require_served();
   mounts.clean();
   certificates.remove();
-  if (stop.stop_requested()) throw Cancelled();
+  mounts.finish_served();
   SandboxResult done = result_of(result, spec, cgroup ? &*cgroup : nullptr, oom ? &*oom : nullptr);
   if (result.failure && !result.timed_out) done.exit_code = explain_failure(*result.failure, spec, output);
   if (std::chrono::steady_clock::now() - begin > kLongCommand)

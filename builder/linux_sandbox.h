@@ -6,6 +6,7 @@
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 #include "builder/apparmor.h"
+#include "builder/fuse_program.h"
 #include "builder/launcher_process.h"
 #include "builder/oom_watch.h"
 #include "builder/overlay_mount.h"
@@ -31,6 +32,7 @@ class LinuxSandbox final : public Sandbox {
     bool shared_processes = false;      ///< commands see the processes around them (RLS-14)
     bool no_groups = false;             ///< supplementary groups cannot be set here (RLS-11)
     AppArmorChoice apparmor;            ///< the profile of commands (SBX-98)
+    const FuseProgram* fuse = nullptr;  ///< puts overlays together in place of the kernel; borrowed
   };
   /// Does nothing yet: a build whose steps are all cached pays nothing for the sandbox.
   explicit LinuxSandbox(const Options& options) : options_(options) {}

@@ -9,9 +9,11 @@
 #include <cstring>
 #include <deque>
 
+#include "base/dir_list.h"
 #include "base/error.h"
 #include "base/root_dir.h"
 #include "base/strings.h"
+#include "builder/fuse_marks.h"
 
 namespace imgbuild::builder {
 
@@ -50,9 +52,29 @@ bool has_own_xattrs(int dir, const std::string& name) {
   if (size < 0 && errno != ENOTSUP) throw SystemError(errno, "list attributes of", name);
   for (const char* at = names; at < names + size; at += std::strlen(at) + 1)
     if (!std::string_view(at).starts_with("trusted.overlay.") &&
-        !std::string_view(at).starts_with("user.overlay."))
+        !std::string_view(at).starts_with("user.overlay.") &&
+        !std::string_view(at).starts_with("user.fuseoverlayfs."))
       return true;
   return false;
+}
+
+/// Takes the marks of fuse-overlayfs out of a directory that has nothing else in it.
+void remove_fuse_marks(int dir, const std::string& name) {
+  const UniqueFd inside = open_at(dir, name, O_RDONLY | O_DIRECTORY);
+  std::vector<std::string> marks;
+  bool empty = true;
+  list_dir(inside.get(), [&](const DirEntry& entry) {
+    struct stat info {};
+    if (::fstatat(inside.get(), entry.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+      throw SystemError(errno, "stat", printable(entry.name));
+    if (fuse_name(entry.name, info) == FuseName::opaque)
+      marks.push_back(entry.name);
+    else
+      empty = false;
+  });
+  if (!empty) return;
+  for (const auto& mark : marks)
+    if (::unlinkat(inside.get(), mark.c_str(), 0) != 0) throw SystemError(errno, "remove", mark);
 }
 
 }  // namespace
@@ -210,6 +232,7 @@ void MountStubs::clean(const Stub& stub) const {
   if (::fstat(dir.get(), &parent) != 0) throw SystemError(errno, "stat", joined(stub.parent));
   const bool directory = S_ISDIR(now.st_mode);
   if (!directory && (now.st_size != 0 || now.st_nlink != 1)) return;
+  if (directory && of_fuse_) remove_fuse_marks(dir.get(), stub.name);
   if (::unlinkat(dir.get(), stub.name.c_str(), directory ? AT_REMOVEDIR : 0) != 0) {
     if (errno == ENOTEMPTY || errno == EEXIST || errno == ENOENT) return;  // the command's by now: it stays
     throw SystemError(errno, "remove mount point", stub.name);

@@ -14,7 +14,8 @@ namespace imgbuild::builder {
 class MountStubs {
  public:
   /// `root` is the mounted overlay, not used by anybody else yet; `upper` its upper directory. Borrowed.
-  MountStubs(int root, int upper) : root_(root), upper_(upper) {}
+  /// `of_fuse`: fuse-overlayfs serves it, and leaves marks in every directory it makes.
+  MountStubs(int root, int upper, bool of_fuse = false) : root_(root), upper_(upper), of_fuse_(of_fuse) {}
 
   struct Place {
     std::string path;  ///< relative to the root, without links; "" is the root
@@ -51,6 +52,7 @@ class MountStubs {
   void clean(const Stub& stub) const;
 
   int root_, upper_;
+  bool of_fuse_;
   std::vector<Stub> stubs_;
 };
 

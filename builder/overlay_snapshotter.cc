@@ -26,7 +26,7 @@ UniqueFd make_dir(int parent, const std::string& name) {
 class OverlaySnapshot final : public WritableSnapshot {
  public:
   OverlaySnapshot(LayerDirStore& store, WorkArea& work_area, std::shared_ptr<const OpenLayers> layers,
-                  TempDir dir, oci::OverlayFlavour flavour, bool noted_owners)
+                  TempDir dir, oci::OverlayFlavour flavour, bool noted_owners, UpperWriter writer)
       : store_(store),
         work_area_(work_area),
         layers_(std::move(layers)),
@@ -34,6 +34,7 @@ class OverlaySnapshot final : public WritableSnapshot {
         layer_(TempDir::create(dir_.fd(), "l")),
         flavour_(flavour),
         noted_owners_(noted_owners),
+        of_fuse_(writer == UpperWriter::fuse_overlayfs),
         upper_(std::make_shared<RootDir>(make_dir(layer_.fd(), "fs"))),
         work_(make_dir(dir_.fd(), "w")) {}
 
@@ -47,10 +48,12 @@ class OverlaySnapshot final : public WritableSnapshot {
     options.clamp_mtime = clamp_mtime;
     options.noted_owners = noted_owners_;
     options.flavour = flavour_;
+    options.of_fuse = of_fuse_;
     options.open_lower = [this](const oci::ContentOrigin& origin) { return layers_->open_file(origin); };
     try {
       found_ = diff_upper(upper_, lower, options);
     } catch (const ForeignForm&) {
+      if (of_fuse_) throw;  // it was told not to, and only the kernel's overlays could show what it means
       found_ = diff_whole(lower, options);
     }
     return std::move(found_.entries);
@@ -61,7 +64,8 @@ class OverlaySnapshot final : public WritableSnapshot {
     // it.
     if (found_.upper_is_exact && !committed_) {
       forget_untold_times(*upper_, found_);
-      store_.publish(std::move(layer_), chain, diff_id);
+      if (settle_fuse_marks(*upper_, found_.fuse_marks, flavour_))
+        store_.publish(std::move(layer_), chain, diff_id);
     }
     committed_ = true;
   }
@@ -92,6 +96,7 @@ class OverlaySnapshot final : public WritableSnapshot {
   TempDir layer_;
   const oci::OverlayFlavour flavour_;
   const bool noted_owners_;
+  const bool of_fuse_;
   std::shared_ptr<const RootDir> upper_;
   UniqueFd work_;
   UpperDiff found_{.upper_is_exact = false};  ///< known after diff()
@@ -102,9 +107,10 @@ class OverlaySnapshot final : public WritableSnapshot {
 
 OverlaySnapshotter::OverlaySnapshotter(const StoreDir& store, oci::BlobStore& blobs, LayerIndexes& indexes,
                                        oci::OverlayFlavour flavour, std::uint64_t epoch, Syncer* syncer,
-                                       UseLog* uses, bool note_owners)
+                                       UseLog* uses, bool note_owners, UpperWriter writer)
     : flavour_(flavour),
       note_owners_(note_owners),
+      writer_(writer),
       work_(store),
       empty_(make_dir(work_.fd(), "empty")),
       dirs_(store, blobs, indexes, work_,
@@ -118,7 +124,7 @@ OverlaySnapshotter::OverlaySnapshotter(const StoreDir& store, oci::BlobStore& bl
 std::unique_ptr<WritableSnapshot> OverlaySnapshotter::prepare(const std::vector<oci::LayerBlob>& layers) {
   auto open = std::make_shared<const OpenLayers>(dirs_, layers, empty_.get());
   return std::make_unique<OverlaySnapshot>(dirs_, work_, std::move(open), work_.make_dir("r"), flavour_,
-                                           note_owners_);
+                                           note_owners_, writer_);
 }
 
 std::shared_ptr<LayerDirs> OverlaySnapshotter::open_layers(const std::vector<oci::LayerBlob>& layers) {

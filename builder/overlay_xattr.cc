@@ -89,6 +89,15 @@ std::string XattrReader::value(int dir, const std::string& name, const char* xat
   }
 }
 
+void XattrReader::read_fuse(int dir, const std::string& name, const char* xattr, const std::string& path,
+                            UpperXattrs& out) {
+  // Unlike the kernel it lets commands set `user.overlay.*`, so nothing is to be believed of these. Where it
+  // marks a directory with them, there is a file inside as well.
+  if (std::string_view(xattr) == "user.fuseoverlayfs.opaque")
+    out.opaque = out.opaque || value(dir, name, xattr, path) == "y";
+  out.strangers.emplace_back(xattr);
+}
+
 UpperXattrs XattrReader::read(int dir, const std::string& name, const std::string& path) {
   UpperXattrs out;
   const std::string_view names = list(dir, name, path);
@@ -97,8 +106,10 @@ UpperXattrs XattrReader::read(int dir, const std::string& name, const std::strin
     at += xattr.size() + 1;
     if (!prefix_.empty() && xattr.starts_with(prefix_)) {
       const std::string_view own = xattr.substr(prefix_.size());
-      if (own == "opaque") out.opaque = value(dir, name, xattr.data(), path) == "y";
+      if (own == "opaque") out.opaque = out.opaque || value(dir, name, xattr.data(), path) == "y";
       if (own == "redirect" || own == "metacopy") out.foreign_form = true;
+    } else if (fuse_ && (xattr.starts_with("user.fuseoverlayfs.") || xattr.starts_with("user.overlay."))) {
+      read_fuse(dir, name, xattr.data(), path, out);
     } else if (xattr == oci::kOwnerXattr) {
       out.owner = value(dir, name, xattr.data(), path);
     } else if (xattr == "security.capability") {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -16,7 +17,11 @@ struct UpperXattrs {
   bool opaque = false;                          ///< hides the directory below
   bool foreign_form = false;                    ///< redirect or metacopy: not ours to read (LAY-37)
   std::string owner;                            ///< of kOwnerXattr
+  std::vector<std::string> strangers;  ///< of fuse-overlayfs: what means nothing to the kernel's overlays
 };
+
+/// What wrote the upper directory.
+enum class UpperWriter : std::uint8_t { kernel, fuse_overlayfs };
 
 /// Whether a layer records this attribute.
 bool is_exported_xattr(std::string_view name) noexcept;
@@ -30,8 +35,10 @@ class XattrReader {
  public:
   /// For a directory that is no part of an overlay.
   XattrReader() = default;
-  explicit XattrReader(oci::OverlayFlavour flavour)
-      : prefix_(flavour == oci::OverlayFlavour::trusted ? "trusted.overlay." : "user.overlay.") {}
+  /// What fuse-overlayfs writes does not depend on `flavour` (OVL-40).
+  explicit XattrReader(oci::OverlayFlavour flavour, UpperWriter writer = UpperWriter::kernel)
+      : fuse_(writer == UpperWriter::fuse_overlayfs),
+        prefix_(fuse_ || flavour == oci::OverlayFlavour::trusted ? "trusted.overlay." : "user.overlay.") {}
   /// `path` is for errors. Throws SystemError.
   UpperXattrs read(int dir, const std::string& name, const std::string& path);
 
@@ -39,6 +46,11 @@ class XattrReader {
   std::string_view list(int dir, const std::string& name, const std::string& path);
   std::string value(int dir, const std::string& name, const char* xattr, const std::string& path);
 
+  /// Of fuse-overlayfs, besides what the kernel writes too.
+  void read_fuse(int dir, const std::string& name, const char* xattr, const std::string& path,
+                 UpperXattrs& out);
+
+  bool fuse_ = false;
   std::string_view prefix_;
   std::vector<char> names_ = std::vector<char>(4096);
   std::vector<char> value_ = std::vector<char>(4096);

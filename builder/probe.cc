@@ -12,12 +12,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "base/error.h"
 #include "base/mount.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "builder/capabilities.h"
+#include "builder/fuse_overlay.h"
 #include "builder/overlay_mount.h"
 #include "builder/overlay_options.h"
 
@@ -77,24 +79,49 @@ bool has_whiteout(int upper) {
          info.st_rdev == makedev(0, 0);
 }
 
-/// Deletes a file and replaces a directory through an overlay, and looks for the marks.
-ProbeFailure try_overlay(int dir, oci::OverlayFlavour flavour) {
+/// Deletes a file and replaces a directory through the overlay that `merge` makes, and looks for the marks.
+template <typename Merge>
+ProbeFailure try_overlay(int dir, const Merge& merge) {
   for (const char* name : {"lower", "upper", "work"}) ensure_dir_at(dir, name, 0755);
   const UniqueFd lower = open_at(dir, "lower", O_RDONLY | O_DIRECTORY),
                  upper = open_at(dir, "upper", O_RDONLY | O_DIRECTORY),
                  work = open_at(dir, "work", O_RDONLY | O_DIRECTORY);
   open_at(lower.get(), "file", O_WRONLY | O_CREAT, 0644);
   ensure_dir_at(lower.get(), "dir", 0755);
-  const UniqueFd merged = mount_overlay({{lower.get()}, upper.get(), work.get()}, flavour);
+  const UniqueFd merged = merge(OverlayDirs{{lower.get()}, upper.get(), work.get()});
   if (::unlinkat(merged.get(), "file", 0) != 0) throw SystemError(errno, "use an overlay:", "delete a file");
   if (::unlinkat(merged.get(), "dir", AT_REMOVEDIR) != 0)
     throw SystemError(errno, "use an overlay:", "delete a directory");
   if (::mkdirat(merged.get(), "dir", 0755) != 0)
     throw SystemError(errno, "use an overlay:", "replace a directory");
   if (!has_whiteout(upper.get())) return {"record a deletion in an overlay", 0};
-  if (const auto wrong = wrong_overlay_option(merged.get(), flavour); !wrong.empty())
-    return {cat("mount an overlay with the options layers need: ", wrong), 0};
   return {};
+}
+
+ProbeFailure try_kernel(int dir, oci::OverlayFlavour flavour) {
+  std::string wrong;
+  const auto failure = try_overlay(dir, [&](const OverlayDirs& dirs) {
+    UniqueFd merged = mount_overlay(dirs, flavour);
+    wrong = wrong_overlay_option(merged.get(), flavour);
+    return merged;
+  });
+  if (failure.failed() || wrong.empty()) return failure;
+  return {cat("mount an overlay with the options layers need: ", wrong), 0};
+}
+
+/// What `attempt` says of a scratch directory in the store. What is short just now is thrown.
+template <typename Attempt>
+ProbeFailure probe_store(const StoreDir& store, const Attempt& attempt) {
+  try {
+    const TempDir dir = store.make_work_dir();
+    return attempt(dir.fd());
+  } catch (const SystemError& error) {
+    const int number = error.error_number();
+    if (is_passing(number) || number == ENOSPC || number == EDQUOT || number == EROFS) throw;
+    std::string what = error.message();
+    for (const auto& note : error.notes()) what += cat(" (", note, ")");
+    return {std::move(what), error.error_number()};
+  }
 }
 
 }  // namespace
@@ -197,15 +224,28 @@ ProbeFailure probe_namespaces(const NamespaceProbe& probe) {
 }
 
 ProbeFailure probe_overlay(const StoreDir& store, oci::OverlayFlavour flavour) {
+  return probe_store(store, [&](int dir) { return try_kernel(dir, flavour); });
+}
+
+ProbeFailure probe_fuse(const StoreDir& store, const FuseProgram& program) {
+  if (!program.usable()) return {program.problem, 0};
+  std::optional<FuseOverlay> overlay;
+  const auto attempt = [&](int dir) {
+    const auto failure = try_overlay(dir, [&](const OverlayDirs& dirs) {
+      overlay.emplace(program, dirs);
+      return overlay->take_mount();
+    });
+    overlay->finish();
+    return failure;
+  };
   try {
-    const TempDir dir = store.make_work_dir();
-    return try_overlay(dir.fd(), flavour);
-  } catch (const SystemError& error) {
-    const int number = error.error_number();
-    if (is_passing(number) || number == ENOSPC || number == EDQUOT || number == EROFS) throw;
+    return probe_store(store, attempt);
+  } catch (const SystemError&) {
+    throw;
+  } catch (const Error& error) {
     std::string what = error.message();
     for (const auto& note : error.notes()) what += cat(" (", note, ")");
-    return {std::move(what), error.error_number()};
+    return {std::move(what), 0};
   }
 }
 

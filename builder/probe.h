@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/store_dir.h"
+#include "builder/fuse_program.h"
 #include "oci/node_metadata.h"
 
 namespace imgbuild::builder {
@@ -86,5 +87,7 @@ std::optional<Blocker> probe_chroot(const StoreDir& store);
 /// Throws SystemError where the store has no room or something else is short.
 /// Nothing is attached anywhere; a directory is made in it and removed.
 ProbeFailure probe_overlay(const StoreDir& store, oci::OverlayFlavour flavour);
+/// The same with fuse-overlayfs, which is started for it, in place of the kernel's overlays (OVL-42).
+ProbeFailure probe_fuse(const StoreDir& store, const FuseProgram& program);
 
 }  // namespace imgbuild::builder

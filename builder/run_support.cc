@@ -55,6 +55,7 @@ void remember(const StoreDir& store, const std::string& facts) {
 }  // namespace
 
 struct LazyRunSupport::Opened {
+  FuseProgram fuse;  ///< first, because the sandbox borrows it
   std::unique_ptr<OverlaySnapshotter> overlay;
   std::unique_ptr<CopySnapshotter> copy;
   std::unique_ptr<Sandbox> sandbox;
@@ -71,6 +72,7 @@ std::string run_support_line(const RunSupport& support) {
     out += cat("; no ", tier_name(first->tier), ": ", first->text());
   }
   if (!support.snapshotter_reason.empty()) out += cat("; no overlay: ", support.snapshotter_reason);
+  if (!support.fuse_reason.empty()) out += cat("; no fuse-overlayfs: ", support.fuse_reason);
   if (!support.better_place.empty()) out += cat(" (", one_line(overlay_advice(support.better_place)), ")");
   return out;
 }
@@ -117,26 +119,28 @@ void LazyRunSupport::probe_tier(RunSupport& support) const {
   support.tier = Tier::none;
 }
 
-bool LazyRunSupport::has_overlay(RunSupport& support) const {
-  if (options_.snapshotter == SnapshotterKind::copy) {
-    support.snapshotter_reason = "excluded by --snapshotter=copy";
-    return false;
-  }
-  const auto failure = probe_overlay(options_.store, options_.tier.flavour);
-  if (!failure.failed()) return true;
-  support.snapshotter_reason = failure.what;
-  support.overlay_failed = true;
-  support.better_place = find_store_place().value_or("");
-  return false;
+SnapshotterKind LazyRunSupport::choose(RunSupport& support) {
+  const auto choice = choose_snapshotter(
+      options_.snapshotter, [&] { return probe_overlay(options_.store, options_.tier.flavour); },
+      [&] {
+        opened_->fuse = find_fuse_program(support.tier != Tier::root);
+        return probe_fuse(options_.store, opened_->fuse);
+      });
+  support.snapshotter_reason = choice.no_overlay;
+  support.fuse_reason = choice.no_fuse;
+  support.overlay_failed = choice.overlay_failed;
+  if (choice.overlay_failed) support.better_place = find_store_place().value_or("");
+  return choice.kind;
 }
 
-void LazyRunSupport::open_namespaced(RunSupport& support, bool overlay) {
+void LazyRunSupport::open_namespaced(RunSupport& support, SnapshotterKind kind) {
   const auto flavour = options_.tier.flavour;
-  const bool single_id = support.tier == Tier::single_id;
+  const bool single_id = support.tier == Tier::single_id, fuse = kind == SnapshotterKind::fuse_overlayfs;
   int scratch = -1;
-  if (overlay) {
+  if (kind != SnapshotterKind::copy) {
     opened_->overlay = std::make_unique<OverlaySnapshotter>(
-        options_.store, blobs_, indexes_, flavour, options_.epoch, options_.syncer, options_.uses, single_id);
+        options_.store, blobs_, indexes_, flavour, options_.epoch, options_.syncer, options_.uses, single_id,
+        fuse ? UpperWriter::fuse_overlayfs : UpperWriter::kernel);
     support.snapshots = opened_->overlay.get();
     scratch = opened_->overlay->scratch_dir();
   } else {
@@ -156,7 +160,8 @@ void LazyRunSupport::open_namespaced(RunSupport& support, bool overlay) {
                                                            .flavour = flavour,
                                                            .shared_processes = options_.shared_processes,
                                                            .no_groups = single_id,
-                                                           .apparmor = support.apparmor});
+                                                           .apparmor = support.apparmor,
+                                                           .fuse = fuse ? &opened_->fuse : nullptr});
 }
 
 void LazyRunSupport::open_chroot(RunSupport& support) {
@@ -168,6 +173,19 @@ void LazyRunSupport::open_chroot(RunSupport& support) {
       .scratch_dir = opened_->copy->scratch_dir(), .allow_disk_secrets = options_.allow_disk_secrets});
 }
 
+/// What was asked for on the command line cannot be had.
+void LazyRunSupport::refuse_snapshotter(RunSupport& support) const {
+  const bool fuse = options_.snapshotter == SnapshotterKind::fuse_overlayfs;
+  const auto name = snapshotter_name(options_.snapshotter);
+  support.refusal = cat(name, " snapshots cannot be had: ",
+                        support.tier == Tier::chroot ? "tier T3 has no mounts"
+                        : fuse                       ? support.fuse_reason
+                                                     : support.snapshotter_reason);
+  support.advice = {one_line(fuse ? fuse_advice() : overlay_advice(support.better_place)),
+                    cat("or leave out --snapshotter=", name)};
+  support.tier = Tier::none;
+}
+
 RunSupport LazyRunSupport::open() {
   if (options_.read_only)
     return {.refusal = "the store is read-only, so there is no place for what a command writes",
@@ -175,27 +193,24 @@ RunSupport LazyRunSupport::open() {
   const StoreDir& store = options_.store;
   RunSupport support{.tier = options_.tier.tier, .blockers = options_.tier.blockers};
   opened_ = std::make_unique<Opened>();
-  const bool usual = options_.isolation != Isolation::chroot &&
-                     options_.snapshotter != SnapshotterKind::copy && !options_.shared_processes &&
+  const bool may_overlay =
+      options_.snapshotter == SnapshotterKind::automatic || options_.snapshotter == SnapshotterKind::overlay;
+  const bool usual = options_.isolation != Isolation::chroot && may_overlay && !options_.shared_processes &&
                      support.tier < Tier::chroot;
   const std::string facts =
       usual ? probe_facts(store.fd(), options_.environment.empty() ? run_environment() : options_.environment,
                           options_.tier.flavour)
             : std::string();
-  bool overlay = usual && is_remembered(store.fd(), facts);
-  if (!overlay) {
+  SnapshotterKind kind = SnapshotterKind::copy;
+  if (usual && is_remembered(store.fd(), facts)) {
+    kind = SnapshotterKind::overlay;
+  } else {
     probe_tier(support);
-    if (support.tier < Tier::chroot) overlay = has_overlay(support);
-    if (usual && overlay) remember(store, facts);
+    if (support.tier < Tier::chroot) kind = choose(support);
+    if (usual && kind == SnapshotterKind::overlay) remember(store, facts);
   }
-  if (options_.snapshotter == SnapshotterKind::overlay && !overlay && support.tier != Tier::none) {
-    support.refusal =
-        cat("overlay snapshots cannot be had: ",
-            support.tier == Tier::chroot ? "tier T3 has no mounts" : support.snapshotter_reason);
-    const Advice advice = overlay_advice(support.better_place);
-    support.advice = {one_line(advice), "or leave out --snapshotter=overlay"};
-    support.tier = Tier::none;
-  }
+  const bool wanted = options_.snapshotter == SnapshotterKind::automatic || options_.snapshotter == kind;
+  if (!wanted && support.tier != Tier::none) refuse_snapshotter(support);
   if (support.tier == Tier::none) {
     // Files can still be read out of layers.
     opened_->copy = std::make_unique<CopySnapshotter>(
@@ -209,8 +224,8 @@ RunSupport LazyRunSupport::open() {
   if (support.tier == Tier::chroot)
     open_chroot(support);
   else
-    open_namespaced(support, overlay);
-  support.snapshotter = overlay ? "overlay" : "copy";
+    open_namespaced(support, kind);
+  support.snapshotter = snapshotter_name(kind);
   support.sandbox = opened_->sandbox.get();
   return support;
 }

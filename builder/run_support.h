@@ -14,11 +14,10 @@
 #include "builder/probe.h"
 #include "builder/sandbox.h"
 #include "builder/snapshotter.h"
+#include "builder/snapshotter_choice.h"
 #include "oci/blob_store.h"
 
 namespace imgbuild::builder {
-
-enum class SnapshotterKind : std::uint8_t { automatic, overlay, copy };
 
 /// What RUN needs of this machine, or why it cannot be had.
 struct RunSupport {
@@ -27,8 +26,9 @@ struct RunSupport {
   std::string refusal;               ///< why there is no sandbox, for the error of a RUN
   std::vector<std::string> advice;   ///< what to do about that
   Tier tier = Tier::none;
-  std::string snapshotter;         ///< "overlay" or "copy"
+  std::string snapshotter;         ///< "overlay", "fuse-overlayfs" or "copy"
   std::string snapshotter_reason;  ///< why not overlay; empty otherwise
+  std::string fuse_reason;         ///< why not fuse-overlayfs, where that was looked at; empty otherwise
   bool overlay_failed = false;     ///< it was tried
   std::string better_place;        ///< then: a directory with a file system that could carry overlays
   std::vector<Blocker> blockers;   ///< of the better tiers
@@ -74,9 +74,10 @@ class LazyRunSupport {
   struct Opened;
   RunSupport open();
   void probe_tier(RunSupport& support) const;
-  bool has_overlay(RunSupport& support) const;
-  void open_namespaced(RunSupport& support, bool overlay);
+  SnapshotterKind choose(RunSupport& support);
+  void open_namespaced(RunSupport& support, SnapshotterKind kind);
   void open_chroot(RunSupport& support);
+  void refuse_snapshotter(RunSupport& support) const;
   void explain(RunSupport& support) const;
 
   const Options options_;

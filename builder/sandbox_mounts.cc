@@ -109,10 +109,9 @@ SandboxMounts::SandboxMounts(const SandboxSpec& spec, const Options& options)
     : spec_(spec),
       options_(options),
       root_(spec.rootfs.root_dir >= 0 ? clone_mount(spec.rootfs.root_dir, "")
-                                      : mount_overlay(root_dirs(spec.rootfs, options.stub_layer),
-                                                      options.flavour, options.overlay)),
+                                      : merge(root_dirs(spec.rootfs, options.stub_layer))),
       context_(make_context()),
-      stubs_(root_.get(), spec.rootfs.upper_dir) {}
+      stubs_(root_.get(), spec.rootfs.upper_dir, options.fuse != nullptr) {}
 
 std::uint32_t SandboxMounts::keep(UniqueFd fd) {
   const std::size_t index = launch::fd_first_mount + fds_.size();
@@ -160,7 +159,24 @@ UniqueFd SandboxMounts::open_merged(const SandboxMount& mount) {
     dirs.upper = upper.get();
     dirs.work = work.get();
   }
-  return mount_overlay(dirs, options_.flavour, options_.overlay);
+  return merge(dirs);
+}
+
+UniqueFd SandboxMounts::merge(const OverlayDirs& dirs) {
+  if (options_.fuse == nullptr) return mount_overlay(dirs, options_.flavour, options_.overlay);
+  served_.push_back(std::make_unique<FuseOverlay>(*options_.fuse, dirs));
+  return served_.back()->take_mount();
+}
+
+void SandboxMounts::require_served(std::chrono::milliseconds patience) {
+  for (const auto& server : served_) server->require_running(patience);
+}
+
+void SandboxMounts::finish_served() {
+  if (served_.empty()) return;
+  root_.reset();
+  fds_.clear();
+  for (const auto& server : served_) server->finish();
 }
 
 void SandboxMounts::add_user_mount(LaunchRequestBuilder& request, const SandboxMount& mount) {

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
+#include "builder/fuse_overlay.h"
 #include "builder/launch_request.h"
 #include "builder/mount_stubs.h"
 #include "builder/overlay_mount.h"
@@ -22,7 +24,8 @@ class SandboxMounts {
     int scratch_dir = -1;
     oci::OverlayFlavour flavour = oci::OverlayFlavour::trusted;
     OverlayMountOptions overlay;
-    int stub_layer = -1;  ///< of make_stub_layer(); borrowed
+    int stub_layer = -1;                ///< of make_stub_layer(); borrowed
+    const FuseProgram* fuse = nullptr;  ///< puts the overlays together in place of the kernel; borrowed
   };
   /// Throws Error for a target that is not allowed (SBX-58), UnsupportedError for too many mounts.
   SandboxMounts(const SandboxSpec& spec, const Options& options);
@@ -40,6 +43,11 @@ class SandboxMounts {
   std::uint32_t keep(UniqueFd fd);
   /// Takes the mount points away again, after everything in the sandbox is gone.
   void clean() { stubs_.clean(); }
+  /// Throws Error when a program that serves one of the mounts has ended, or does so within `patience`.
+  void require_served(std::chrono::milliseconds patience = {});
+  /// After clean(): unmounts everything and waits until the programs have written all there is. Throws Error
+  /// when one of them did not end well.
+  void finish_served();
   /// Leaves on the disk what would be removed: something inside may still use it.
   void leave() noexcept;
 
@@ -49,10 +57,12 @@ class SandboxMounts {
   void add_system_file(LaunchRequestBuilder& request, const std::string& path, const std::string& content);
   void add_user_mount(LaunchRequestBuilder& request, const SandboxMount& mount);
   UniqueFd open_merged(const SandboxMount& mount);
+  UniqueFd merge(const OverlayDirs& dirs);
 
   const SandboxSpec& spec_;
   const Options options_;
   std::vector<TempDir> scratch_;
+  std::vector<std::unique_ptr<FuseOverlay>> served_;
   UniqueFd root_, context_;
   MountStubs stubs_;
   std::vector<UniqueFd> fds_;

@@ -126,6 +126,13 @@ Advice overlay_advice(const std::string& place) {
           place.empty() ? "DIRECTORY" : cat(place == "/" ? "" : printable(place), "/imgbuild"), " …")};
 }
 
+Advice fuse_advice() {
+  return {
+      "install fuse-overlayfs, and let who runs imgbuild open /dev/fuse (in a container: --device "
+      "/dev/fuse)",
+      "apt-get install fuse-overlayfs"};
+}
+
 std::string one_line(const Advice& advice) {
   if (advice.snippet.find('\n') == std::string::npos) return cat(advice.title, ": ", advice.snippet);
   return cat(advice.title, ": see imgbuild doctor");

@@ -20,6 +20,9 @@ std::vector<Advice> advice_for(const Blocker& blocker, const MachineFacts& facts
 /// What to do about a file system that carries no overlays. `place`: a directory that would, if one is known.
 Advice overlay_advice(const std::string& place);
 
+/// What fuse-overlayfs needs.
+Advice fuse_advice();
+
 /// For the note of an error: the title, and the snippet if it is one line.
 std::string one_line(const Advice& advice);
 

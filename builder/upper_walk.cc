@@ -135,15 +135,18 @@ class Walker {
         before_(options.whole && options.whole->before != nullptr && options.whole->before->clock_held()
                     ? options.whole->before
                     : nullptr),
-        xattrs_(options.whole ? XattrReader() : XattrReader(options.flavour)) {}
+        xattrs_(options.whole ? XattrReader()
+                              : XattrReader(options.flavour, options.of_fuse ? UpperWriter::fuse_overlayfs
+                                                                             : UpperWriter::kernel)) {}
 
   void directory(int dir, const std::string& path, std::size_t index, const FileNode* below,
                  bool hides_below) {
-    const auto names = sorted_names(dir, path);
+    auto names = sorted_names(dir, path);
     std::vector<struct stat> infos(names.size());
     for (std::size_t i = 0; i < names.size(); ++i)
       if (::fstatat(dir, names[i].c_str(), &infos[i], AT_SYMLINK_NOFOLLOW) != 0)
         throw SystemError(errno, "stat", cat(path, names[i]));
+    if (options_.of_fuse) take_fuse_names(path, names, infos);
     whiteouts(path, index, names, infos, below, hides_below);
     for (std::size_t i = 0; i < names.size(); ++i) {
       const FileNode* child_below = child_of(below, names[i]);
@@ -211,6 +214,10 @@ class Walker {
     if (xattrs.foreign_form)
       throw ForeignForm(
           cat(printable(path), " was moved or shortened by the file system in a way imgbuild does not use"));
+    const bool is_directory = S_ISDIR(info.st_mode);
+    UniqueFd inside;
+    if (is_directory) inside = open_at(dir, name, O_RDONLY | O_DIRECTORY);
+    if (options_.of_fuse) take_fuse_marks(path, info, below, is_directory ? inside.get() : -1, xattrs);
     UpperNode node;
     node.parent = parent;
     node.entry.path = path;
@@ -218,7 +225,6 @@ class Walker {
     node.entry.attributes.xattrs = std::move(xattrs.exported);
     if (S_ISLNK(info.st_mode)) node.entry.attributes.link_target = link_target(dir, name, path);
     node.below = below;
-    const bool is_directory = S_ISDIR(info.st_mode);
     const bool directory_below = below != nullptr && below->attributes.type == FileType::directory;
     const bool hides = !is_directory || xattrs.opaque || parent_hides || !directory_below;
     // In a whole tree every directory lists all there is, so nothing shows through, and still the others of
@@ -238,8 +244,64 @@ class Walker {
     const std::size_t index = walk_.nodes.size();
     walk_.nodes.push_back(std::move(node));
     if (!is_directory) return;
-    const UniqueFd inside = open_at(dir, name, O_RDONLY | O_DIRECTORY);
     directory(inside.get(), path + '/', index, directory_below ? below : nullptr, hides);
+  }
+
+  /// Helper names are no content; names that stand for deletions become what the kernel makes of one.
+  void take_fuse_names(const std::string& path, std::vector<std::string>& names,
+                       std::vector<struct stat>& infos) {
+    if (std::none_of(names.begin(), names.end(), [](const auto& name) { return name.starts_with(".wh."); }))
+      return;
+    std::vector<std::pair<std::string, struct stat>> kept;
+    FuseMarks marks{.path = path.empty() ? path : path.substr(0, path.size() - 1)};
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const auto meaning = fuse_name(names[i], infos[i]);
+      if (meaning == FuseName::content) {
+        kept.emplace_back(std::move(names[i]), infos[i]);
+        continue;
+      }
+      if (meaning == FuseName::whiteout) {
+        std::string gone = names[i].substr(kFusePrefix.size());
+        if (!std::binary_search(names.begin(), names.end(), gone)) {
+          struct stat whiteout {};
+          whiteout.st_mode = S_IFCHR;
+          kept.emplace_back(gone, whiteout);
+          marks.whiteouts.push_back(std::move(gone));
+        }
+      }
+      marks.helpers.push_back(std::move(names[i]));
+    }
+    std::sort(kept.begin(), kept.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    names.clear();
+    infos.clear();
+    for (auto& [name, info] : kept) {
+      names.push_back(std::move(name));
+      infos.push_back(info);
+    }
+    if (!marks.helpers.empty()) walk_.fuse_marks.push_back(std::move(marks));
+  }
+
+  /// `inside`: the directory itself, -1 for anything else.
+  void take_fuse_marks(const std::string& path, const struct stat& info, const FileNode* below, int inside,
+                       UpperXattrs& xattrs) {
+    if (inside >= 0) xattrs.opaque = xattrs.opaque || has_fuse_opaque_name(inside);
+    const auto is_special = [&](FileType type) {
+      return type == FileType::fifo || (options_.flavour == oci::OverlayFlavour::trusted &&
+                                        (type == FileType::char_device || type == FileType::block_device));
+    };
+    const bool copied = std::find(xattrs.strangers.begin(), xattrs.strangers.end(),
+                                  "user.fuseoverlayfs.origin") != xattrs.strangers.end();
+    if (copied && S_ISREG(info.st_mode) && below != nullptr && is_special(below->attributes.type)) {
+      throw UnsupportedError(cat("fuse-overlayfs made a file of ", printable(path),
+                                 ", a pipe or device of the image that the command wanted to change"))
+          .with_note("--snapshotter=copy can do this");
+    }
+    if (!xattrs.opaque && xattrs.strangers.empty()) return;
+    walk_.fuse_marks.push_back({.path = path,
+                                .opaque = xattrs.opaque,
+                                .attributes = std::move(xattrs.strangers),
+                                .helpers = {},
+                                .whiteouts = {}});
   }
 
   void refuse_what_no_layer_holds(const std::string& name, const std::string& path,

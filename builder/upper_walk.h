@@ -24,6 +24,7 @@ struct UpperNode {
 struct UpperWalk {
   std::vector<UpperNode> nodes;  ///< in the order of a layer
   std::vector<std::string> sockets;
+  std::vector<FuseMarks> fuse_marks;
 };
 
 /// Reads the whole upper directory. For the errors see diff_upper().

@@ -180,8 +180,9 @@ builder::Isolation parse_isolation(const std::string& word) {
 builder::SnapshotterKind parse_snapshotter(const std::string& word) {
   if (word == "auto") return builder::SnapshotterKind::automatic;
   if (word == "overlay") return builder::SnapshotterKind::overlay;
+  if (word == "fuse-overlayfs") return builder::SnapshotterKind::fuse_overlayfs;
   if (word == "copy") return builder::SnapshotterKind::copy;
-  throw usage(cat("--snapshotter is auto, overlay or copy, not \"", printable(word), "\""));
+  throw usage(cat("--snapshotter is auto, overlay, fuse-overlayfs or copy, not \"", printable(word), "\""));
 }
 
 builder::BuildRequest make_request(const BuildOptions& options, const Environment& environment) {

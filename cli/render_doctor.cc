@@ -17,6 +17,10 @@ using json = nlohmann::ordered_json;
 
 constexpr Tier kTiers[] = {Tier::root, Tier::user_namespace, Tier::single_id, Tier::chroot, Tier::none};
 
+/// Measured as docs/tiers.md tells.
+constexpr const char* kFuseCost =
+    "files cost several times what they cost in overlays of the kernel (docs/tiers.md)";
+
 std::string indented(std::string_view text, std::string_view indent) {
   std::string out;
   for (const auto line : split(text, '\n')) out += cat(indent, line, "\n");
@@ -70,6 +74,18 @@ std::string confinement(const builder::RunSupport& support) {
   return support.apparmor.reason.empty() ? "none for RUN" : cat("none for RUN: ", support.apparmor.reason);
 }
 
+/// A try says more than a look.
+std::string no_fuse(const DoctorReport& report) {
+  if (report.support.snapshotter == "fuse-overlayfs") return {};
+  return report.support.fuse_reason.empty() ? report.fuse : report.support.fuse_reason;
+}
+
+std::string fuse_overlayfs(const DoctorReport& report) {
+  const std::string why = no_fuse(report);
+  return why.empty() ? cat("fuse-overlayfs is there: ", kFuseCost)
+                     : cat("no fuse-overlayfs: ", printable(why));
+}
+
 std::string known(const std::string& text) { return text.empty() ? "none" : printable(text); }
 
 }  // namespace
@@ -81,6 +97,7 @@ std::string render_doctor(const DoctorReport& report) {
   out += cat("\nsnapshots:   ", report.support.snapshotter.empty() ? "none" : report.support.snapshotter);
   if (!report.support.snapshotter_reason.empty())
     out += cat(" (no overlay: ", printable(report.support.snapshotter_reason), ")");
+  out += cat("\nfuse:        ", fuse_overlayfs(report));
   out += cat("\nlimits:      ", known(facts.cgroup),
              "\nlaunch:      ", report.launch ? milliseconds(*report.launch) : std::string("not measured"),
              "\nstore:       ", printable(facts.store_path), " (", facts.store_file_system,
@@ -113,6 +130,8 @@ std::string render_doctor_json(const DoctorReport& report) {
       {"ladder", ladder},
       {"snapshotter", report.support.snapshotter},
       {"no_overlay", printable(report.support.snapshotter_reason)},
+      {"fuse_overlayfs",
+       {{"available", no_fuse(report).empty()}, {"reason", printable(no_fuse(report))}, {"cost", kFuseCost}}},
       {"limits", facts.cgroup},
       {"launch_ns", report.launch ? json(report.launch->count()) : json()},
       {"store", {{"path", printable(facts.store_path)}, {"file_system", facts.store_file_system}}},

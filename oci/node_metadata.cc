@@ -95,7 +95,9 @@ std::string MetadataWriter::stored_name(const std::string& name) const {
 
 void MetadataWriter::write_xattr(int fd, const std::string& name, const std::string& value,
                                  const std::string& path) {
-  if (!layer_keeps_xattr(name)) return;
+  // fuse-overlayfs would take it for a mark of a directory whose lower content is hidden, whoever wrote it.
+  const bool steers_fuse = options_.flavour == OverlayFlavour::trusted && name == "user.overlay.opaque";
+  if (!layer_keeps_xattr(name) || steers_fuse) return;
   if (::fsetxattr(fd, stored_name(name).c_str(), value.data(), value.size(), 0) == 0) return;
   const int error = errno;
   const bool tolerable =

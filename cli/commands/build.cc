@@ -185,7 +185,9 @@ void add_network_options(CLI::App& command, BuildOptions& o) {
 void add_sandbox_options(CLI::App& command, RunOptions& o) {
   command.add_option("--isolation", o.isolation, "Isolation of RUN: auto, full (namespaces) or chroot")
       ->capture_default_str();
-  command.add_option("--snapshotter", o.snapshotter, "File systems of RUN: auto, overlay or copy")
+  command
+      .add_option("--snapshotter", o.snapshotter,
+                  "File systems of RUN: auto, overlay, fuse-overlayfs or copy")
       ->capture_default_str();
   command.add_flag("--no-process-sandbox", o.no_process_sandbox,
                    "Let RUN see the processes around it, where a new /proc cannot be mounted");

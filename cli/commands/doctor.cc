@@ -56,6 +56,7 @@ int run_doctor(const CommandContext& context, const DoctorOptions& options) {
   report.facts.store_file_system = builder::file_system_name(session.root_fd());
   const builder::RunSupport& support = session.host().run();
   report.support = support;
+  report.fuse = builder::find_fuse_program(tier.report.tier != builder::Tier::root).problem;
   if (support.sandbox != nullptr) report.launch = measure_launch(support);
   std::cout << (options.format == "json" ? render_doctor_json(report) : render_doctor(report)) << std::flush;
   return 0;
@@ -70,7 +71,9 @@ std::string add_doctor_command(CLI::App& app, CommandContext& context, std::func
   command->add_option("--root", context.root, "Directory of the store");
   command->add_option("--isolation", options->run.isolation, "As for build: auto, full or chroot")
       ->capture_default_str();
-  command->add_option("--snapshotter", options->run.snapshotter, "As for build: auto, overlay or copy")
+  command
+      ->add_option("--snapshotter", options->run.snapshotter,
+                   "As for build: auto, overlay, fuse-overlayfs or copy")
       ->capture_default_str();
   command->add_flag("--no-process-sandbox", options->run.no_process_sandbox, "As for build");
   command->add_option("--format", options->format, "text or json")->capture_default_str();

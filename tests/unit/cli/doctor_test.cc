@@ -93,6 +93,7 @@ TEST_CASE("doctor says where overlays would work") {
   report.support.snapshotter_reason = "mount overlay: not supported as upperdir";
   report.support.overlay_failed = true;
   report.support.better_place = "/data";
+  report.support.fuse_reason = "the program fuse-overlayfs is not installed";
   report.facts.store_file_system = "overlay";
   report.support.apparmor.attribute = "attr/apparmor/exec";
   check_golden("store-on-overlay", report);
@@ -107,6 +108,22 @@ TEST_CASE("doctor writes the same for machines") {
   CHECK(json["ladder"][1]["blocked_by"][0]["errno"] == EPERM);
   CHECK(json["ladder"][3]["chosen"] == true);
   CHECK(json["launch_ns"] == 1'234'000);
+  CHECK(json["fuse_overlayfs"]["available"] == true);
+}
+
+TEST_CASE("doctor says whether fuse-overlayfs is there, and believes a try more than a look") {
+  auto report = machine(Tier::root, {});
+  report.fuse = "open /dev/fuse: permission denied";
+  auto json = nlohmann::json::parse(cli::render_doctor_json(report));
+  CHECK(json["fuse_overlayfs"]["available"] == false);
+  CHECK(json["fuse_overlayfs"]["reason"] == "open /dev/fuse: permission denied");
+  report.support.fuse_reason = "record a deletion in an overlay";
+  json = nlohmann::json::parse(cli::render_doctor_json(report));
+  CHECK(json["fuse_overlayfs"]["reason"] == "record a deletion in an overlay");
+  report.support.snapshotter = "fuse-overlayfs";
+  report.support.fuse_reason.clear();
+  json = nlohmann::json::parse(cli::render_doctor_json(report));
+  CHECK(json["fuse_overlayfs"]["available"] == true);
 }
 
 TEST_CASE("every reason has words, and hostile names stay harmless") {
