@@ -19,7 +19,7 @@ constexpr Tier kTiers[] = {Tier::root, Tier::user_namespace, Tier::single_id, Ti
 
 /// Measured as docs/tiers.md tells.
 constexpr const char* kFuseCost =
-    "files cost several times what they cost in overlays of the kernel (docs/tiers.md)";
+    "files cost 2 to 6 times what they cost in overlays of the kernel (docs/tiers.md)";
 
 std::string indented(std::string_view text, std::string_view indent) {
   std::string out;

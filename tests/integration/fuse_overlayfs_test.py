@@ -4,11 +4,11 @@ A mount namespace of its own gives the file /dev/fuse that everybody may open, a
 """
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import time
 
+from attack_support import Tar, build_on
 from bases import client_base
 from ca_bundle_test import authority
 from case_files import Image
@@ -287,6 +287,17 @@ def names_and_attributes_of_its_own_are_never_content(w):
 
 
 @test
+def attributes_of_a_base_image_steer_nothing_atk_59(w):
+    need_fuse()
+    lower = Tar().dir("secret").add("secret/f", b"hidden").dir("d").add("d/low", b"low")
+    for name, value in (("trusted.overlay.opaque", "y"), ("trusted.overlay.redirect", "/secret"), ("user.overlay.opaque", "y"),
+                        ("user.fuseoverlayfs.opaque", "y"), ("user.containers.override_stat", "1:2:0777")):
+        upper = Tar().pax({f"SCHILY.xattr.{name}": value}).dir("d").add("d/high", b"high")
+        build_on(w, [lower.end(), upper.end()], "RUN ls /d > /out && stat -c %u:%a /d >> /out", FUSE, "-o", w.path / "out.tar", ok=True)
+        equal(Image(w.path / "out.tar").read("/out"), b"high\nlow\n0:755\n", f"the folder with {name}")
+
+
+@test
 def what_differs_is_as_the_documentation_says(w):
     need_fuse()
     if "version 1.10" not in command("fuse-overlayfs", "--version").stdout.decode():
@@ -304,6 +315,13 @@ def what_differs_is_as_the_documentation_says(w):
         layers(w, context, "names", option, "--no-cache")
         links[option] = Image(w.path / "out.tar").layer_names()[-1]
     equal(links, {OVERLAY: ["/.wh.h3", "/h4"], FUSE: ["/.wh.h3", "/h1", "/h2", "/h4"]}, "a link to a file of several names")
+    (context / "device.Dockerfile").write_text(BELOW + "RUN ! mknod /d/e/zero c 0 0 2> /said && ls -A /d/e > /seen\n")
+    seen = {}
+    for option in (OVERLAY, FUSE):
+        layers(w, context, "device", option, "--no-cache")
+        seen[option] = [Image(w.path / "out.tar").read(path) for path in ("/said", "/seen")]
+    equal(seen, {OVERLAY: [b"mknod: /d/e/zero: Operation not permitted\n", b"f\nnew\ny\n"],
+                 FUSE: [b"mknod: /d/e/zero: No such file or directory\n", b""]}, "the device 0:0, and the directory after that")
     owners = {}
     for option in (OVERLAY, FUSE):
         layers(w, context, "link", option, "--no-cache")
