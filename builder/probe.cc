@@ -227,7 +227,7 @@ ProbeFailure probe_overlay(const StoreDir& store, oci::OverlayFlavour flavour) {
   return probe_store(store, [&](int dir) { return try_kernel(dir, flavour); });
 }
 
-ProbeFailure probe_fuse(const StoreDir& store, const FuseProgram& program) {
+ProbeFailure probe_fuse(const StoreDir& store, const FuseProgram& program, oci::OverlayFlavour flavour) {
   if (!program.usable()) return {program.problem, 0};
   std::optional<FuseOverlay> overlay;
   const auto attempt = [&](int dir) {
@@ -236,7 +236,11 @@ ProbeFailure probe_fuse(const StoreDir& store, const FuseProgram& program) {
       return overlay->take_mount();
     });
     overlay->finish();
-    return failure;
+    if (failure.failed()) return failure;
+    // The program can do without; what is extracted for it cannot.
+    const UniqueFd lower = open_at(dir, "lower", O_RDONLY | O_DIRECTORY);
+    oci::MetadataWriter({.flavour = flavour}).mark_opaque(lower.get(), "a directory");
+    return ProbeFailure{};
   };
   try {
     return probe_store(store, attempt);

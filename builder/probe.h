@@ -88,6 +88,6 @@ std::optional<Blocker> probe_chroot(const StoreDir& store);
 /// Nothing is attached anywhere; a directory is made in it and removed.
 ProbeFailure probe_overlay(const StoreDir& store, oci::OverlayFlavour flavour);
 /// The same with fuse-overlayfs, which is started for it, in place of the kernel's overlays (OVL-42).
-ProbeFailure probe_fuse(const StoreDir& store, const FuseProgram& program);
+ProbeFailure probe_fuse(const StoreDir& store, const FuseProgram& program, oci::OverlayFlavour flavour);
 
 }  // namespace imgbuild::builder

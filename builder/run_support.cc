@@ -124,7 +124,7 @@ SnapshotterKind LazyRunSupport::choose(RunSupport& support) {
       options_.snapshotter, [&] { return probe_overlay(options_.store, options_.tier.flavour); },
       [&] {
         opened_->fuse = find_fuse_program(support.tier != Tier::root);
-        return probe_fuse(options_.store, opened_->fuse);
+        return probe_fuse(options_.store, opened_->fuse, options_.tier.flavour);
       });
   support.snapshotter_reason = choice.no_overlay;
   support.fuse_reason = choice.no_fuse;

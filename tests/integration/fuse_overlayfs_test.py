@@ -349,6 +349,30 @@ def what_is_missing_is_said(w):
     contains(done.err, "--snapshotter is auto, overlay, fuse-overlayfs or copy")
 
 
+@test
+def it_takes_the_place_of_overlays_the_kernel_does_not_have(w):
+    need_fuse()
+    preload = os.environ.get("FAULT_PRELOAD")
+    if not preload or not os.path.exists(preload):
+        skip("FAULT_PRELOAD names no library")
+    w.run("load", "-i", tools(w))
+    context = w.folder("c", {"Dockerfile": "FROM tools\nRUN rm /etc/group && mkdir /a && head -1 /proc/self/mounts\n"})
+    without = {"LD_PRELOAD": preload, "FAULT_NO_FS": "overlay"}
+    reason = "no overlay: prepare a file system of type overlay: no such device"
+    done = w.run("build", "--progress=plain", "--no-cache", context, env=without)
+    contains(done.err, "fuse-overlayfs snapshots; " + reason)
+    contains(done.err, "fuse-overlayfs / fuse.fuse-overlayfs")
+    contains(w.run("doctor", env=without).out, "snapshots:   fuse-overlayfs (" + reason)
+    command("mount", "--bind", "/dev/null", "/dev/fuse")
+    try:
+        done = w.run("build", "--progress=plain", "--no-cache", context, env=without)
+    finally:
+        command("umount", "/dev/fuse")
+    contains(done.err, f"copy snapshots; {reason}; no fuse-overlayfs: /dev/fuse is not the device of FUSE")
+    done = w.run("build", "--progress=plain", "--no-cache", OVERLAY, context, env=without, ok=False)
+    equal(done.code, 8, "exit code where overlays were asked for")
+
+
 if __name__ == "__main__":
     enter_private_mounts()
     run()

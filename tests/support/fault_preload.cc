@@ -9,6 +9,7 @@
 //   FAULT_ACTION   kill, stop, or the number of an errno
 //   FAULT_STICKY   set: every later call fails, too, as on a full disk
 //   FAULT_CALLS    names of the calls that count, comma separated; unset: all
+//   FAULT_NO_FS    a type of file system that the kernel does not know
 //   FAULT_CLOCK    seconds by which the wall clock jumps when it was asked FAULT_CLOCK_AFTER times
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -179,6 +180,14 @@ FAULT_OPEN(open, AT_FDCWD, (const char* path, int flags, ...), (path, flags, mod
 FAULT_OPEN(open64, AT_FDCWD, (const char* path, int flags, ...), (path, flags, mode))
 FAULT_OPEN(openat, dir, (int dir, const char* path, int flags, ...), (dir, path, flags, mode))
 FAULT_OPEN(openat64, dir, (int dir, const char* path, int flags, ...), (dir, path, flags, mode))
+
+extern "C" int fsopen(const char* type, unsigned flags) noexcept {
+  static const auto real = next<int (*)(const char*, unsigned)>("fsopen");
+  static const char* const unknown = std::getenv("FAULT_NO_FS");
+  if (unknown == nullptr || std::strcmp(type, unknown) != 0) return real(type, flags);
+  errno = ENODEV;
+  return -1;
+}
 
 extern "C" int clock_gettime(clockid_t clock, timespec* now) noexcept {
   static const auto real = next<int (*)(clockid_t, timespec*)>("clock_gettime");
