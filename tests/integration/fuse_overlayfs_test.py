@@ -355,10 +355,12 @@ def it_takes_the_place_of_overlays_the_kernel_does_not_have(w):
     preload = os.environ.get("FAULT_PRELOAD")
     if not preload or not os.path.exists(preload):
         skip("FAULT_PRELOAD names no library")
-    w.run("load", "-i", tools(w))
+    archive = tools(w)
+    w.store = w.path / "fresh"  # what was tried once is not tried again
+    w.run("load", "-i", archive)
     context = w.folder("c", {"Dockerfile": "FROM tools\nRUN rm /etc/group && mkdir /a && head -1 /proc/self/mounts\n"})
     without = {"LD_PRELOAD": preload, "FAULT_NO_FS": "overlay"}
-    reason = "no overlay: prepare a file system of type overlay: no such device"
+    reason = "no overlay: prepare a file system of type overlay: No such device"
     done = w.run("build", "--progress=plain", "--no-cache", context, env=without)
     contains(done.err, "fuse-overlayfs snapshots; " + reason)
     contains(done.err, "fuse-overlayfs / fuse.fuse-overlayfs")
