@@ -12,9 +12,11 @@ from attack_support import Tar, build_on
 from bases import client_base
 from ca_bundle_test import authority
 from case_files import Image
+from environments import UID
 from harness import Workspace, command, contains, equal, need, run, skip, test
 from private_mounts import enter_private_mounts, need_private_mounts
 from processes import gone, leftovers, mounts, processes_with, start, start_and_wait
+from tiers_test import program_for_all, without_capabilities
 from unprivileged_test import ordinary_user
 
 EPOCH = "1000000000"
@@ -155,6 +157,28 @@ def a_user_gets_the_same_layers_from_all_three(w):
     before = mounts()
     same_everywhere(w, "user")
     equal(mounts(), before, "mounts")
+
+
+@test
+def a_user_with_one_id_gets_the_same_layers_from_all_three(w):
+    need_fuse()
+    archive = tools(w)
+    program_for_all(w)
+    w.program = w.path / "imgbuild"
+    context = w.folder("one-id", {"f": "text\n", ".dockerignore": "*.Dockerfile\n", "one.Dockerfile":
+                                  "FROM tools\nCOPY --chown=33:34 f /o/f\nRUN echo more >> /o/f && touch /o/new && mkdir /e && rm /etc/group\n"
+                                  "RUN rm -r /o && mkdir /o && echo n > /o/g && rm -r /home && mkdir -p /home/x\n"})
+    os.chown(w.path, UID, UID)
+    w.environment["HOME"] = str(w.path)
+    w.prefix = without_capabilities(UID)
+    found = {}
+    for option in (OVERLAY, FUSE, COPY):
+        w.store = w.path / f"store-{option[14:]}"
+        w.run("load", "-i", archive)
+        found[option] = layers(w, context, "one", option)
+    contains(w.run("doctor", FUSE).out, "* T2")
+    equal(found[FUSE], found[OVERLAY], "layers")
+    equal(found[COPY], found[OVERLAY], "layers of plain copies")
 
 
 def writers_in_turns(w):
