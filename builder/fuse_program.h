@@ -2,7 +2,10 @@
 
 #include <sys/stat.h>
 
+#include <compare>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -26,6 +29,25 @@ std::string distrust_of(const struct stat& info, uid_t self, bool foreign_ids, u
 /// whether /dev/fuse opens. `foreign_ids`: this process is in a user namespace. Never throws.
 FuseProgram find_fuse_program(bool foreign_ids, const std::vector<std::string>& directories = {
                                                     "/usr/local/bin", "/usr/bin", "/bin"});
+
+struct FuseVersion {
+  int major = 0, minor = 0;
+  auto operator<=>(const FuseVersion&) const = default;
+};
+
+/// The version in what the program prints when asked for it; nothing where it names none.
+std::optional<FuseVersion> parse_fuse_version(std::string_view printed);
+
+/// Asks the program for its version. Nothing where it does not say. Never throws.
+std::optional<FuseVersion> fuse_version(const FuseProgram& program);
+
+/// What is wrong with versions before 1.16, which list the entries of large directories twice or not at all
+/// (NEWS of fuse-overlayfs 1.16), so that a command can go wrong without a word; empty for later ones. Such a
+/// version is taken only when it is asked for.
+std::string fuse_defect(const std::optional<FuseVersion>& version);
+
+/// What messages add to a defect where the program was found and not asked for.
+inline constexpr const char* kOnlyWhenAsked = "; it is used only with --snapshotter=fuse-overlayfs";
 
 /// A connection to the kernel's FUSE that nobody serves yet. Throws SystemError.
 UniqueFd open_fuse_device();

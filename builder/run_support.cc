@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -73,6 +74,7 @@ std::string run_support_line(const RunSupport& support) {
   }
   if (!support.snapshotter_reason.empty()) out += cat("; no overlay: ", support.snapshotter_reason);
   if (!support.fuse_reason.empty()) out += cat("; no fuse-overlayfs: ", support.fuse_reason);
+  if (!support.fuse_defect.empty()) out += cat("; ", support.fuse_defect);
   if (!support.better_place.empty()) out += cat(" (", one_line(overlay_advice(support.better_place)), ")");
   return out;
 }
@@ -124,6 +126,10 @@ SnapshotterKind LazyRunSupport::choose(RunSupport& support) {
       options_.snapshotter, [&] { return probe_overlay(options_.store, options_.tier.flavour); },
       [&] {
         opened_->fuse = find_fuse_program(support.tier != Tier::root);
+        const bool wanted = options_.snapshotter == SnapshotterKind::fuse_overlayfs;
+        if (opened_->fuse.usable()) support.fuse_defect = fuse_defect(fuse_version(opened_->fuse));
+        if (!wanted && !support.fuse_defect.empty())
+          return ProbeFailure{cat(std::exchange(support.fuse_defect, {}), kOnlyWhenAsked), 0};
         return probe_fuse(options_.store, opened_->fuse, options_.tier.flavour);
       });
   support.snapshotter_reason = choice.no_overlay;

@@ -29,6 +29,7 @@ struct RunSupport {
   std::string snapshotter;         ///< "overlay", "fuse-overlayfs" or "copy"
   std::string snapshotter_reason;  ///< why not overlay; empty otherwise
   std::string fuse_reason;         ///< why not fuse-overlayfs, where that was looked at; empty otherwise
+  std::string fuse_defect;         ///< of the fuse-overlayfs that was asked for and is used; empty otherwise
   bool overlay_failed = false;     ///< it was tried
   std::string better_place;        ///< then: a directory with a file system that could carry overlays
   std::vector<Blocker> blockers;   ///< of the better tiers

@@ -13,7 +13,7 @@ namespace imgbuild::cli {
 struct DoctorReport {
   builder::MachineFacts facts;
   builder::RunSupport support;  ///< without its pointers: tier, snapshotter, blockers count
-  std::string fuse;             ///< why fuse-overlayfs cannot be had; empty: it is there
+  std::string fuse;             ///< why fuse-overlayfs is not taken; empty: it is there
   std::optional<std::chrono::nanoseconds> launch;  ///< from the request to the end of an empty command
 };
 

@@ -56,7 +56,12 @@ int run_doctor(const CommandContext& context, const DoctorOptions& options) {
   report.facts.store_file_system = builder::file_system_name(session.root_fd());
   const builder::RunSupport& support = session.host().run();
   report.support = support;
-  report.fuse = builder::find_fuse_program(tier.report.tier != builder::Tier::root).problem;
+  const auto fuse = builder::find_fuse_program(tier.report.tier != builder::Tier::root);
+  report.fuse = fuse.problem;
+  if (fuse.usable()) {
+    const std::string defect = builder::fuse_defect(builder::fuse_version(fuse));
+    if (!defect.empty()) report.fuse = cat(defect, builder::kOnlyWhenAsked);
+  }
   if (support.sandbox != nullptr) report.launch = measure_launch(support);
   std::cout << (options.format == "json" ? render_doctor_json(report) : render_doctor(report)) << std::flush;
   return 0;

@@ -4,6 +4,7 @@ A mount namespace of its own gives the file /dev/fuse that everybody may open, a
 """
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -76,6 +77,12 @@ def need_fuse():
         skip(f"/dev/fuse does not open: {error}")
 
 
+def version():
+    """(1, 10)"""
+    said = command("fuse-overlayfs", "--version")
+    return tuple(map(int, re.search(r"fuse-overlayfs: version (\d+)\.(\d+)", (said.stdout + said.stderr).decode()).groups()))
+
+
 def servers():
     found = []
     for entry in pathlib.Path("/proc").iterdir():
@@ -109,8 +116,15 @@ def tools(w):
 
 def layers(w, context, name, *options):
     archive = w.path / "out.tar"
-    w.run("build", "--progress=plain", "--source-date-epoch", EPOCH, "--secret", f"id=s,src={context}/f", *options,
-          "-f", context / f"{name}.Dockerfile", "-o", archive, context)
+    words = ["build", "--progress=plain", "--source-date-epoch", EPOCH, "--secret", f"id=s,src={context}/f", *options,
+             "-f", context / f"{name}.Dockerfile", "-o", archive, context]
+    # Before 1.15 mkdir sometimes fails where a directory was just removed (docs/tiers.md); then the step fails, too.
+    tries = 5 if FUSE in options and version() < (1, 15) else 1
+    for number in range(1, tries + 1):
+        done = w.run(*words, ok=None if number < tries else True)
+        if done.code == 0:
+            break
+        contains(done.err, "can't create directory")
     return [layer["digest"] for layer in Image(archive).manifest["layers"]]
 
 
@@ -384,16 +398,29 @@ def it_takes_the_place_of_overlays_the_kernel_does_not_have(w):
     context = w.folder("c", {"Dockerfile": "FROM tools\nRUN rm /etc/group && mkdir /a && head -1 /proc/self/mounts\n"})
     without = {"LD_PRELOAD": preload, "FAULT_NO_FS": "overlay"}
     reason = "no overlay: prepare a file system of type overlay: No such device"
-    done = w.run("build", "--progress=plain", "--no-cache", context, env=without)
-    contains(done.err, "fuse-overlayfs snapshots; " + reason)
-    contains(done.err, "fuse-overlayfs / fuse.fuse-overlayfs")
-    contains(w.run("doctor", env=without).out, "snapshots:   fuse-overlayfs (" + reason)
+    build = ["build", "--progress=plain", "--no-cache", context]
+    defect = "fuse-overlayfs %d.%d can lose or repeat names" % version()
+    if version() < (1, 16):  # then only when asked for
+        done = w.run(*build, env=without)
+        contains(done.err, f"copy snapshots; {reason}; no fuse-overlayfs: {defect}")
+        doctor = w.run("doctor", env=without).out
+        contains(doctor, f"snapshots:   copy ({reason}")
+        contains(doctor, f"no fuse-overlayfs: {defect}")
+        build.append(FUSE)
+        contains(w.run(*build, env=without).err, f"fuse-overlayfs snapshots; no overlay: excluded by {FUSE}; {defect}")
+        contains(w.run("doctor", FUSE, env=without).out, "snapshots:   fuse-overlayfs (")
+    else:
+        contains(w.run("doctor", env=without).out, "snapshots:   fuse-overlayfs (" + reason)
+        contains(w.run(*build, env=without).err, "fuse-overlayfs snapshots; " + reason)
+    contains(w.run(*build, env=without).err, "fuse-overlayfs / fuse.fuse-overlayfs")
     command("mount", "--bind", "/dev/null", "/dev/fuse")
     try:
         done = w.run("build", "--progress=plain", "--no-cache", context, env=without)
+        refused = w.run("build", FUSE, "--no-cache", context, env=without, ok=False)
     finally:
         command("umount", "/dev/fuse")
     contains(done.err, f"copy snapshots; {reason}; no fuse-overlayfs: /dev/fuse is not the device of FUSE")
+    equal(refused.code, 8, "exit code where fuse-overlayfs was asked for")
     done = w.run("build", "--progress=plain", "--no-cache", OVERLAY, context, env=without, ok=False)
     equal(done.code, 8, "exit code where overlays were asked for")
 

@@ -181,6 +181,23 @@ TEST_CASE("the program is looked for in directories of the system only") {
   CHECK(found.problem == cat(path, "/fuse-overlayfs may be changed by others than its owner"));
 }
 
+TEST_CASE("a version of fuse-overlayfs with a known defect is one to ask for") {
+  const auto version = [](const char* printed) { return parse_fuse_version(printed); };
+  CHECK(version("fusermount3 version: 3.14.0\nfuse-overlayfs: version 1.10\nFUSE library version 3.14.0\n") ==
+        FuseVersion{1, 10});
+  CHECK(version("fuse-overlayfs: version 1.16-dev") == FuseVersion{1, 16});
+  for (const char* printed :
+       {"", "fuse-overlayfs: version ", "fuse-overlayfs: version 1", "fuse-overlayfs: version 1.",
+        "fuse-overlayfs: version x.y", "fuse-overlayfs: version 99999999999.1", "version 1.16"})
+    CHECK_MESSAGE(!version(printed), printed);
+  CHECK(fuse_defect(FuseVersion{1, 16}).empty());
+  CHECK(fuse_defect(FuseVersion{2, 0}).empty());
+  CHECK(fuse_defect(FuseVersion{1, 15}).starts_with("fuse-overlayfs 1.15 can lose or repeat names"));
+  CHECK(fuse_defect({}).starts_with("fuse-overlayfs of an unknown version"));
+  CHECK(!fuse_version(
+      {.path = "/dev/null", .file = UniqueFd(::open("/dev/null", O_PATH | O_CLOEXEC)), .problem = {}}));
+}
+
 TEST_CASE("names of fuse-overlayfs are told from names of commands by their form (OVL-40)") {
   const auto mark = attributes(S_IFREG | 0700, 0);
   CHECK(fuse_name(".wh.a", mark) == FuseName::whiteout);
