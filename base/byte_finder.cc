@@ -114,8 +114,34 @@ void ByteFinder::append(std::string& to, std::string_view bytes, std::size_t ign
   }
 }
 
+/// Only what lies across the chunks is copied.
+std::uint32_t ByteFinder::find_in_place(State& state, std::string_view bytes) const {
+  const std::size_t overlap = longest_ - 1;
+  if (!state.kept.empty()) {
+    const std::size_t old = state.kept.size();
+    state.kept += bytes.substr(0, overlap);
+    if (const auto found = search(state.kept); found != kNone) return found;
+    if (bytes.size() > overlap) state.kept.resize(old);
+  }
+  if (bytes.size() > overlap) {
+    if (const auto found = search(bytes); found != kNone) return found;
+    state.kept = bytes.substr(bytes.size() - overlap);
+  } else if (state.kept.empty()) {
+    state.kept = bytes;
+    return search(bytes);
+  } else if (state.kept.size() > overlap) {
+    state.kept.erase(0, state.kept.size() - overlap);
+  }
+  return kNone;
+}
+
 std::uint32_t ByteFinder::find(State& state, std::string_view bytes) const {
-  if (empty()) return kNone;
+  if (empty() || bytes.empty()) return kNone;
+  if (ignored_.empty()) {
+    const auto found = find_in_place(state, bytes);
+    if (found != kNone) state.kept.clear();
+    return found;
+  }
   while (!bytes.empty()) {
     append(state.kept, bytes.substr(0, kPart), 0);
     bytes.remove_prefix(std::min(kPart, bytes.size()));

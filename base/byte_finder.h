@@ -34,6 +34,7 @@ class ByteFinder {
   std::uint32_t find(State& state, std::string_view bytes) const;
 
  private:
+  std::uint32_t find_in_place(State& state, std::string_view bytes) const;
   std::uint32_t search(std::string_view text) const noexcept;
   std::uint32_t check(std::uint32_t bucket, const char* at, std::size_t left) const noexcept;
   void append(std::string& to, std::string_view bytes, std::size_t ignored) const;

@@ -185,7 +185,7 @@ nanoseconds next_look(std::uint64_t free_bytes, std::uint64_t free_processes, na
       std::min(free_bytes / kBytesPerMillisecond, free_processes / kProcessesPerMillisecond);
   const nanoseconds wanted =
       milliseconds >= 50 ? kLongest : nanoseconds(std::chrono::milliseconds(milliseconds));
-  return std::max({wanted, kShortest, std::min(100 * cost, kLongestForCost)});
+  return std::max({wanted, kShortest, std::min(150 * cost, kLongestForCost)});
 }
 
 std::string describe_watched(const WatchReport& report, const WatchOrder& order) {

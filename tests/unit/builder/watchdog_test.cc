@@ -214,6 +214,6 @@ TEST_CASE("the next look comes sooner the less is left, and never costs more tha
   CHECK(next_look(kAny, 0, nanoseconds(0)) == milliseconds(1));
   CHECK(next_look(40 * kMiB, kAny, nanoseconds(0)) == milliseconds(10));
   CHECK(next_look(kAny, 400, nanoseconds(0)) == milliseconds(10));
-  CHECK(next_look(0, kAny, milliseconds(1)) == milliseconds(100));
+  CHECK(next_look(0, kAny, milliseconds(1)) == milliseconds(150));
   CHECK(next_look(0, kAny, milliseconds(30)) == milliseconds(250));
 }
