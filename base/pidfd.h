@@ -14,6 +14,9 @@ class Pidfd {
   int get() const noexcept { return fd_.get(); }
   /// Sends a signal; content if the process is gone. False when the kernel refuses.
   bool kill(int signal) const noexcept;
+  /// Sends it to every process of the group this one leads. False when the kernel refuses, as before 6.9, or
+  /// when there is no such group.
+  bool kill_group(int signal) const noexcept;
 
  private:
   UniqueFd fd_;

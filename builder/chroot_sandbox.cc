@@ -44,11 +44,6 @@ void check(const SandboxSpec& spec) {
   };
   if (spec.network != SandboxSpec::Network::host)
     refuse("a network other than the host's", "imgbuild doctor says what would help");
-  if (spec.limits.any()) {
-    UnsupportedError error("limits need control groups, which cannot be had in tier T3");
-    error.add_note("--ulimit works; imgbuild doctor says what would help");
-    throw error;
-  }
   // Without mounts both are directories beside the other files, which nothing limits.
   if (spec.shm_size_bytes != kDefaultShmSize)
     refuse("--shm-size", "leave it out, or see imgbuild doctor for what would help");
@@ -59,7 +54,8 @@ void check(const SandboxSpec& spec) {
   if (spec.insecure) refuse("RUN --security=insecure", "imgbuild doctor says what would help");
 }
 
-UniqueFd describe(const SandboxSpec& spec) {
+/// `fds`: what goes along with the request.
+UniqueFd describe(const SandboxSpec& spec, const KeptLimits& kept, std::vector<int>& fds) {
   LaunchRequestBuilder request;
   request.set_command(spec);
   request.fields().chroot_only = 1;
@@ -69,6 +65,15 @@ UniqueFd describe(const SandboxSpec& spec) {
   // Loading a filter takes rights that a container does not give; its own applies then (SBX-97).
   if (spec.filter_calls && has_capability(own_capabilities(), CAP_SYS_ADMIN))
     request.set_filter(default_seccomp_filter());
+  if (kept.processors) request.set_processors(kept.processors->mask());
+  if (kept.cgroup) {
+    std::vector<std::uint32_t> joins;
+    for (const auto& fd : kept.cgroup->joins()) {
+      joins.push_back(static_cast<std::uint32_t>(fds.size()));
+      fds.push_back(fd.get());
+    }
+    request.set_cgroups(std::move(joins));
+  }
   return request.finish();
 }
 
@@ -96,6 +101,8 @@ SandboxResult ChrootSandbox::run(const SandboxSpec& spec,
                                  std::stop_token stop) {
   check(spec);
   if (stop.stop_requested()) throw Cancelled();
+  KeptLimits kept = limits_.keep(spec.limits);  // before the launcher
+  kept.watch.has_keeper = true;
   std::call_once(started_, [this] {
     // A command of the same user sees our entries in /proc, if it gets at a /proc, and must not read our
     // memory.
@@ -107,19 +114,28 @@ SandboxResult ChrootSandbox::run(const SandboxSpec& spec,
   covers.add_all(spec);
   CaCover certificates(spec.rootfs.root_dir, spec.rootfs.root_dir, CaCover::Kind::whole_tree);
   if (!spec.ca_bundle.empty()) certificates.add(spec.ca_bundle);
-  const UniqueFd request = describe(spec);
   const UniqueFd null = open_path("/dev/null", O_RDONLY);
   Ends out = make_pipe(), errors = make_pipe(), report = make_pipe(), reply = make_sockets();
-  std::vector<int> fds = {request.get(),    reply.theirs.get(),  report.theirs.get(),  null.get(),
-                          out.theirs.get(), errors.theirs.get(), spec.rootfs.root_dir, spec.rootfs.root_dir};
+  std::vector<int> fds = {-1,
+                          reply.theirs.get(),
+                          report.theirs.get(),
+                          null.get(),
+                          out.theirs.get(),
+                          errors.theirs.get(),
+                          spec.rootfs.root_dir,
+                          spec.rootfs.root_dir};
   while (fds.size() < launch::fd_first_mount) fds.push_back(null.get());  // devices, which are in the root
+  const UniqueFd request = describe(spec, kept, fds);
+  fds[launch::fd_request] = request.get();
+  std::optional<Watchdog> watchdog;
+  if (kept.watch.any()) watchdog.emplace(kept.watch);
   launcher_->send(fds);
   for (Ends* ends : {&reply, &report, &out, &errors}) ends->theirs.reset();
   WatchResult result;
   try {
     result = watch_launch(
         {std::move(out.ours), std::move(errors.ours), std::move(report.ours), std::move(reply.ours)}, spec,
-        options_.stop_times, output, stop);
+        options_.stop_times, watchdog ? &*watchdog : nullptr, output, stop);
   } catch (const StuckProcess&) {
     covers.leave();
     throw;
@@ -127,11 +143,7 @@ SandboxResult ChrootSandbox::run(const SandboxSpec& spec,
   certificates.remove();
   covers.remove_all();
   if (stop.stop_requested()) throw Cancelled();
-  SandboxResult done;
-  done.cpu_time = std::chrono::nanoseconds(result.ended.cpu_nanoseconds);
-  done.peak_memory_bytes = result.ended.peak_memory_bytes;
-  done.timed_out = result.timed_out;
-  done.exit_code = result.ended.signal != 0 ? 128 + result.ended.signal : result.ended.exit_code;
+  SandboxResult done = result_of(result, kept, spec.limits);
   if (result.failure && !result.timed_out) done.exit_code = explain_failure(*result.failure, spec, output);
   return done;
 }

@@ -5,6 +5,7 @@
 
 #include "base/unique_fd.h"
 #include "builder/launcher_process.h"
+#include "builder/limit_keeper.h"
 #include "builder/sandbox.h"
 #include "builder/stop_sequence.h"
 
@@ -25,12 +26,16 @@ class ChrootSandbox final : public Sandbox {
   explicit ChrootSandbox(const Options& options) : options_(options) {}
 
   bool can_mount() const noexcept override { return false; }
+  std::string take_limits_notice(const ResourceLimits& limits) override {
+    return limits_.take_notice(limits);
+  }
   /// Throws UnsupportedError as well, for what needs a namespace: network none, security insecure.
   SandboxResult run(const SandboxSpec& spec, const std::function<void(int stream, std::string_view)>& output,
                     std::stop_token stop) override;
 
  private:
   const Options options_;
+  LimitKeeper limits_{kernel_cgroup_files(), read_cgroup_paths};  ///< before the launcher
   std::once_flag started_;
   std::optional<LauncherProcess> launcher_;
 };

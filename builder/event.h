@@ -39,7 +39,8 @@ struct StepFinished {
 struct ResourceUse {
   std::chrono::nanoseconds cpu_time{0};
   std::uint64_t peak_memory_bytes = 0;
-  bool peak_is_total = false;  ///< of all its processes together; else of the largest one
+  bool peak_is_total = false;    ///< of all its processes together; else of the largest one
+  bool peak_is_sampled = false;  ///< the most that was seen; there may have been more between two looks
 };
 /// Comes between the output of a RUN that ran, successfully or not, and its end.
 struct StepUsed {

@@ -106,6 +106,7 @@ UniqueFd LaunchRequestBuilder::finish() {
   request_.limits = append(limits_);
   request_.filter = append(filter_);
   request_.cgroups = append(cgroups_);
+  request_.processors = append(processors_);
   bytes_ += '\0';
   request_.size = static_cast<std::uint32_t>(bytes_.size());
   std::memcpy(bytes_.data(), &request_, sizeof request_);

@@ -24,6 +24,8 @@ class LaunchRequestBuilder {
   void set_command(const SandboxSpec& spec);
   /// `joins`: indexes of descriptors, see LaunchRequest::cgroups.
   void set_cgroups(std::vector<std::uint32_t> joins) { cgroups_ = std::move(joins); }
+  /// A mask of processors, bit by bit; empty: those of the builder.
+  void set_processors(std::vector<std::uint8_t> mask) { processors_ = std::move(mask); }
   /// `filter` must outlive this object.
   void set_filter(std::span<const sock_filter> filter) noexcept { filter_ = filter; }
 
@@ -40,6 +42,7 @@ class LaunchRequestBuilder {
   std::vector<launch::LaunchMount> mounts_;
   std::span<const sock_filter> filter_;
   std::vector<launch::LaunchLimit> limits_;
+  std::vector<std::uint8_t> processors_;
   std::vector<std::uint32_t> cgroups_, groups_, argv_, env_, programs_;
 };
 

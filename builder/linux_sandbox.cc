@@ -100,7 +100,7 @@ void add_cgroup(LaunchRequestBuilder& request, const StepCgroup& cgroup, Sandbox
 }
 
 UniqueFd describe(const SandboxSpec& spec, const LinuxSandbox::Options& options, SandboxMounts& mounts,
-                  const std::optional<StepCgroup>& cgroup) {
+                  const KeptLimits& kept) {
   LaunchRequestBuilder request;
   request.set_command(spec);
   request.fields().shared_processes = options.shared_processes ? 1 : 0;
@@ -116,7 +116,9 @@ UniqueFd describe(const SandboxSpec& spec, const LinuxSandbox::Options& options,
   mounts.add_to(request);
   if (spec.network == SandboxSpec::Network::joined)
     request.fields().network = mounts.keep(UniqueFd(::fcntl(spec.network_fd, F_DUPFD_CLOEXEC, 3)));
-  if (cgroup) add_cgroup(request, *cgroup, mounts);
+  if (kept.cgroup) add_cgroup(request, *kept.cgroup, mounts);
+  if (kept.processors) request.set_processors(kept.processors->mask());
+  request.fields().report_memory = kept.watch.memory_bytes ? 1 : 0;
   return request.finish();
 }
 
@@ -137,20 +139,13 @@ void LinuxSandbox::start() {
   launcher_.emplace();
 }
 
-std::optional<StepCgroup> LinuxSandbox::make_cgroup(const SandboxSpec& spec) {
-  if (!spec.limits.any() && !options_.always_unified_group) return std::nullopt;
-  std::call_once(cgroups_made_, [this] { cgroups_.emplace(kernel_cgroup_files(), read_cgroup_paths()); });
-  return cgroups_->make(spec.limits, options_.always_unified_group);
-}
-
 SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
                                 const std::function<void(int stream, std::string_view)>& output,
                                 std::stop_token stop) {
   check(spec);
   if (stop.stop_requested()) throw Cancelled();
-  const auto cgroup = make_cgroup(spec);  // before the launcher, which shall not be in our way there
-  std::optional<OomWatch> oom;
-  if (spec.limits.memory_bytes) oom.emplace();
+  // Before the launcher, which shall not be in our way in a control group.
+  KeptLimits kept = limits_.keep(spec.limits, options_.always_unified_group);
   std::call_once(started_, [this] { start(); });
   SandboxMounts mounts(spec, {options_.scratch_dir, options_.flavour, options_.overlay,
                               stub_layer_ ? stub_layer_->fd() : -1, options_.fuse});
@@ -160,13 +155,17 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
   UniqueFd request;
   try {
     if (!spec.ca_bundle.empty()) certificates.add(spec.ca_bundle);
-    request = describe(spec, options_, mounts, cgroup);
+    request = describe(spec, options_, mounts, kept);
   } catch (const SystemError& error) {
     // Why nobody serves a mount says more than that. The connection goes before the program has ended.
     const bool lost = error.error_number() == ENOTCONN || error.error_number() == ECONNABORTED;
     mounts.require_served(lost ? kLastBreath : std::chrono::milliseconds(0));
     throw;
   }
+  kept.watch.memory_file_systems = mounts.memory();
+  kept.watch.has_keeper = options_.shared_processes;
+  std::optional<Watchdog> watchdog;
+  if (kept.watch.any()) watchdog.emplace(kept.watch);
   WatchResult result;
   const auto begin = std::chrono::steady_clock::now();
   {
@@ -186,7 +185,7 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
     try {
       result = watch_launch(
           {std::move(out.read), std::move(errors.read), std::move(report.read), std::move(reply.ours)}, spec,
-          options_.stop_times, output, stop);
+          options_.stop_times, watchdog ? &*watchdog : nullptr, output, stop);
     } catch (const StuckProcess&) {
       mounts.leave();
       if (stub_layer_) stub_layer_->release();
@@ -202,34 +201,11 @@ SandboxResult LinuxSandbox::run(const SandboxSpec& spec,
   mounts.clean();
   certificates.remove();
   mounts.finish_served();
-  SandboxResult done = result_of(result, spec, cgroup ? &*cgroup : nullptr, oom ? &*oom : nullptr);
+  SandboxResult done = result_of(result, kept, spec.limits);
   if (result.failure && !result.timed_out) done.exit_code = explain_failure(*result.failure, spec, output);
   if (std::chrono::steady_clock::now() - begin > kLongCommand)
     done.unmounted = unmount_aside(mounts.take_root());
   return done;
-}
-
-SandboxResult LinuxSandbox::result_of(const WatchResult& watched, const SandboxSpec& spec,
-                                      const StepCgroup* cgroup, const OomWatch* oom) const {
-  const launch::Ended& ended = watched.ended;
-  SandboxResult out;
-  out.exit_code = ended.signal != 0 ? 128 + ended.signal : ended.exit_code;
-  out.timed_out = watched.timed_out;
-  out.cpu_time = std::chrono::nanoseconds(ended.cpu_nanoseconds);
-  out.peak_memory_bytes = ended.peak_memory_bytes;
-  if (cgroup == nullptr) return out;
-  const CgroupCounts counts = cgroup->counts();
-  out.out_of_memory = counts.oom_kills != 0;
-  if (counts.cpu_time) out.cpu_time = *counts.cpu_time;
-  if (counts.peak_memory_bytes) {
-    out.peak_memory_bytes = *counts.peak_memory_bytes;
-    out.peak_is_total = true;
-  }
-  const bool failed = out.exit_code != 0 || out.timed_out;
-  if (failed && (counts.oom_kills != 0 || counts.refused_processes != 0))
-    out.limit_report =
-        describe_limit(counts, spec.limits, oom == nullptr ? std::string() : oom->victim(cgroup->name()));
-  return out;
 }
 
 }  // namespace imgbuild::builder

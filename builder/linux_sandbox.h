@@ -8,11 +8,10 @@
 #include "builder/apparmor.h"
 #include "builder/fuse_program.h"
 #include "builder/launcher_process.h"
-#include "builder/oom_watch.h"
+#include "builder/limit_keeper.h"
 #include "builder/overlay_mount.h"
 #include "builder/sandbox.h"
 #include "builder/sandbox_watch.h"
-#include "builder/step_cgroup.h"
 #include "builder/stop_sequence.h"
 #include "oci/node_metadata.h"
 
@@ -37,21 +36,21 @@ class LinuxSandbox final : public Sandbox {
   /// Does nothing yet: a build whose steps are all cached pays nothing for the sandbox.
   explicit LinuxSandbox(const Options& options) : options_(options) {}
 
+  std::string take_limits_notice(const ResourceLimits& limits) override {
+    return limits_.take_notice(limits);
+  }
   SandboxResult run(const SandboxSpec& spec, const std::function<void(int stream, std::string_view)>& output,
                     std::stop_token stop) override;
 
  private:
   void start();
-  std::optional<StepCgroup> make_cgroup(const SandboxSpec& spec);
-  SandboxResult result_of(const WatchResult& watched, const SandboxSpec& spec, const StepCgroup* cgroup,
-                          const OomWatch* oom) const;
 
   const Options options_;
   std::once_flag started_;  ///< by the first run(); a failure is tried again by the next
   std::optional<TempDir> stub_layer_;
-  std::once_flag cgroups_made_;
-  std::optional<Cgroups> cgroups_;  ///< before the launcher, which must be gone when it leaves its own group
-  std::vector<UniqueFd> devices_;   ///< the host's own, verified, in the order of launch::LaunchFd
+  LimitKeeper limits_{kernel_cgroup_files(), read_cgroup_paths};  ///< before the launcher, which must be gone
+                                                                  ///< when it leaves its own group
+  std::vector<UniqueFd> devices_;  ///< the host's own, verified, in the order of launch::LaunchFd
   std::optional<LauncherProcess> launcher_;
 };
 

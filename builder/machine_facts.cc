@@ -15,6 +15,7 @@
 #include "base/strings.h"
 #include "base/unique_fd.h"
 #include "builder/cgroup_paths.h"
+#include "builder/process_tree.h"
 
 namespace imgbuild::builder {
 
@@ -50,7 +51,9 @@ std::string cgroup_text() {
   }
   if (!second.empty()) return cat("version 2, may limit:", second);
   if (!first.empty()) return cat("version 1, may limit:", first);
-  return "none: nothing is delegated to this user";
+  if (!ProcessTree::is_supported()) return "none: no control group is given to this user, nor can it watch";
+  return "watched: no control group is given to this user; memory and processes are looked at, "
+         "--cpus binds to whole processors";
 }
 
 }  // namespace

@@ -63,6 +63,14 @@ std::string process_state(pid_t pid) {
   return std::string(field(status, "State").value_or(""));
 }
 
+std::optional<pid_t> process_parent(pid_t pid) {
+  const std::string status = read_proc(cat("/proc/", pid, "/status"));
+  const auto text = field(status, "PPid");
+  const auto number = text ? parse_decimal(*text) : std::nullopt;
+  if (!number || *number == 0) return std::nullopt;
+  return static_cast<pid_t>(*number);
+}
+
 std::optional<std::uint64_t> process_start(pid_t pid) {
   const std::string stat = read_proc(cat("/proc/", pid, "/stat"));
   const auto name_end = stat.rfind(')');  // the name before it may hold anything

@@ -18,6 +18,8 @@ bool notices_sigterm(std::string_view status);
 /// The same about a running process; true when that cannot be found out.
 bool notices_sigterm(pid_t pid);
 
+/// The parent of a process; nothing when it is gone.
+std::optional<pid_t> process_parent(pid_t pid);
 /// "D (disk sleep)" and the like; empty when the process is gone.
 std::string process_state(pid_t pid);
 /// When a process was started, in the kernel's ticks: with its number it names the process for ever. Nothing

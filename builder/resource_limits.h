@@ -23,6 +23,7 @@ struct ResourceLimits {
     return memory_bytes || memory_swap_bytes || cpu_quota_us || cpu_period_us || cpu_shares ||
            !cpuset_cpus.empty() || !cpuset_mems.empty() || pids;
   }
+  bool operator==(const ResourceLimits&) const = default;
 };
 
 }  // namespace imgbuild::builder

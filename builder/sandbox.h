@@ -89,10 +89,12 @@ struct SandboxResult {
   int exit_code = 0;  ///< 128+n when killed by signal n (SBX-81)
   bool timed_out = false;
   bool out_of_memory = false;
-  std::string limit_report;  ///< which limit was met, by whom, how much was used; empty when none was
+  bool limit_reached = false;  ///< the builder ended all of it because it used more than it may
+  std::string limit_report;    ///< which limit was met, by whom, how much was used; empty when none was
   std::chrono::nanoseconds cpu_time{0};
   std::uint64_t peak_memory_bytes = 0;
-  bool peak_is_total = false;  ///< of all processes together; else of the largest one
+  bool peak_is_total = false;    ///< of all processes together; else of the largest one
+  bool peak_is_sampled = false;  ///< there may have been more between two looks
   /// Ready when the root is no longer mounted, which may take a while after a command that looked at many
   /// files; not valid when it is so already. To be waited for before the upper directory gets another use
   /// than being read; the destructor waits too.
@@ -118,6 +120,9 @@ class Sandbox {
   /// Whether it attaches mounts. Where not, what is to be mounted is moved into the root for the time of the
   /// command, so one directory cannot serve two commands at once.
   virtual bool can_mount() const noexcept { return true; }
+  /// What the user should know about how limits are kept here, at the first call; empty when the kernel keeps
+  /// them. Throws UnsupportedError for one that cannot be kept at all (SBX-103).
+  virtual std::string take_limits_notice(const ResourceLimits&) { return {}; }
   /// Returns when the command and everything it started are gone and the stubs of mounts are cleaned from the
   /// upper directory (SBX-54). Throws Error when the sandbox itself cannot be made (with stage and reason),
   /// Cancelled when `stop` was requested: then everything inside has ended. Throws StuckProcess when

@@ -193,6 +193,7 @@ void SandboxMounts::add_user_mount(LaunchRequestBuilder& request, const SandboxM
       break;
     case Kind::tmpfs:
       entry.fd = keep(make_tmpfs(mount));
+      memory_.push_back(fds_.back().get());
       break;
     case Kind::overlay: {
       UniqueFd merged = open_merged(mount);

@@ -37,6 +37,8 @@ class SandboxMounts {
   const std::vector<UniqueFd>& fds() const noexcept {
     return fds_;
   }  ///< in the order the request counts them
+  /// File systems in memory that only this command uses; they stay ours.
+  const std::vector<int>& memory() const noexcept { return memory_; }
   /// Adds the mounts to the request; makes their mount points.
   void add_to(LaunchRequestBuilder& request);
   /// Hands one more descriptor to the launcher; its index. Throws UnsupportedError when there are too many.
@@ -66,6 +68,7 @@ class SandboxMounts {
   UniqueFd root_, context_;
   MountStubs stubs_;
   std::vector<UniqueFd> fds_;
+  std::vector<int> memory_;
   std::vector<std::string> covered_ = {"proc", "sys", "dev"};
   unsigned file_count_ = 0;
 };

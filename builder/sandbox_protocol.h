@@ -91,7 +91,8 @@ struct LaunchRequest {
   std::uint32_t label_file =
       kNone;                    ///< string: file below /proc/thread-self that takes `label`; kNone: no label
   std::uint32_t label = kNone;  ///< string: AppArmor profile of the command (SBX-98)
-  std::uint32_t reserved = 0;
+  std::uint32_t report_memory = 0;  ///< tell about each tmpfs of the command's own (PrivateMemory)
+  Range processors;                 ///< bytes of a mask, as sched_setaffinity takes it; empty: as they are
   std::uint64_t shm_size = 0;
   std::uint64_t capabilities = 0;  ///< bounding, and permitted and effective for root (SBX-72)
 };
@@ -145,7 +146,13 @@ struct Started {
   std::int32_t error_number = 0;
 };
 
-/// Second answer: the process and all of its namespace are gone.
+/// May come before or after the first answer: a tmpfs that nobody else uses, whose descriptor is attached.
+struct PrivateMemory {
+  std::uint32_t magic = kMessageMagic;
+  std::uint32_t reserved[3] = {};
+};
+
+/// Last answer: the process and all of its namespace are gone.
 struct Ended {
   std::uint32_t magic = kMessageMagic;
   std::int32_t exit_code = 0;  ///< meaningful when `signal` is 0
@@ -154,5 +161,8 @@ struct Ended {
   std::uint64_t cpu_nanoseconds = 0;
   std::uint64_t peak_memory_bytes = 0;
 };
+
+// Answers are told apart by their sizes.
+static_assert(sizeof(Started) < sizeof(PrivateMemory) && sizeof(PrivateMemory) < sizeof(Ended));
 
 }  // namespace imgbuild::launch

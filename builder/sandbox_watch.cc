@@ -28,10 +28,11 @@ constexpr std::size_t kChunk = 64 * 1024;
 
 class Watch {
  public:
-  Watch(LaunchPipes pipes, const SandboxSpec& spec, const StopTimes& times,
+  Watch(LaunchPipes pipes, const SandboxSpec& spec, const StopTimes& times, Watchdog* watchdog,
         const std::function<void(int, std::string_view)>& output)
       : pipes_(std::move(pipes)),
         times_(times),
+        watchdog_(watchdog),
         output_(output),
         wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
         buffer_(kChunk),
@@ -41,6 +42,7 @@ class Watch {
 
   /// When something threw on the way, the command must not go on without anybody looking.
   ~Watch() {
+    if (watchdog_ != nullptr) watchdog_->stop();  // it knows us
     const auto give_up = Clock::now() + times_.kill_wait;
     while (!has_ended_ && !is_lost_ && Clock::now() < give_up) {
       try {
@@ -84,6 +86,14 @@ class Watch {
     if (waits[1].revents != 0) pump(pipes_.errors, 2);
     if (waits[2].revents != 0) read_report();
     if (waits[3].revents != 0) read_reply();
+    if (waits[4].revents != 0) woken();
+  }
+
+  /// By the watchdog, or by a cancellation, which is looked for by itself.
+  void woken() {
+    eventfd_t count = 0;
+    ::eventfd_read(wake_.get(), &count);
+    if (watchdog_ != nullptr && watchdog_->has_fired()) sequence_.note_kill(Clock::now());
   }
 
   /// The command may not have been started yet: then it is stopped as soon as it is.
@@ -159,11 +169,13 @@ class Watch {
     const ssize_t size = ::recvmsg(pipes_.reply.get(), &header, MSG_CMSG_CLOEXEC);
     if (size < 0 && errno == EINTR) return;
     if (size == static_cast<ssize_t>(sizeof(launch::Started))) return started(bytes, header);
+    if (size == static_cast<ssize_t>(sizeof(launch::PrivateMemory))) return add_memory(take_fd(header));
     if (size != static_cast<ssize_t>(sizeof(launch::Ended)))
       throw Error("the launcher of RUN commands ended unexpectedly", ExitCode::system);
     std::memcpy(&result_.ended, bytes, sizeof result_.ended);
     has_ended_ = true;
     drained_at_ = Clock::now() + kDrainTime;
+    if (watchdog_ != nullptr) result_.seen = watchdog_->finish();
   }
 
   void started(const char* bytes, msghdr& header) {
@@ -171,14 +183,37 @@ class Watch {
     std::memcpy(&message, bytes, sizeof message);
     if (message.error_number != 0)
       throw SystemError(message.error_number, "start", "a process in new namespaces");
+    process_ = Pidfd(take_fd(header));
+    if (watchdog_ != nullptr) begin_to_watch();
+  }
+
+  static UniqueFd take_fd(msghdr& header) {
     const cmsghdr* rights = CMSG_FIRSTHDR(&header);
     int fd = -1;
     if (rights != nullptr && rights->cmsg_type == SCM_RIGHTS) std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
-    process_ = Pidfd(UniqueFd(fd));
+    return UniqueFd(fd);
+  }
+
+  void begin_to_watch() {
+    auto root = pid_of(process_.get());
+    const bool keeper = watchdog_->order().has_keeper;
+    if (root && keeper) root = process_parent(*root);
+    if (!root) return;  // it is over already
+    watchdog_->begin(ProcessTree(*root, keeper), process_.get(), [this, keeper] {
+      // A keeper ends the rest; until it comes to that, fewer are left to start others.
+      if (keeper) process_.kill_group(SIGKILL);
+      process_.kill(SIGKILL);
+      ::eventfd_write(wake_.get(), 1);
+    });
+  }
+
+  void add_memory(UniqueFd file_system) {
+    if (watchdog_ != nullptr) watchdog_->add_memory(std::move(file_system));
   }
 
   LaunchPipes pipes_;
   const StopTimes times_;
+  Watchdog* const watchdog_;
   const std::function<void(int, std::string_view)>& output_;
   UniqueFd wake_;
   std::vector<char> buffer_;
@@ -193,8 +228,9 @@ class Watch {
 }  // namespace
 
 WatchResult watch_launch(LaunchPipes pipes, const SandboxSpec& spec, const StopTimes& times,
-                         const std::function<void(int, std::string_view)>& output, std::stop_token stop) {
-  return Watch(std::move(pipes), spec, times, output).run(std::move(stop));
+                         Watchdog* watchdog, const std::function<void(int, std::string_view)>& output,
+                         std::stop_token stop) {
+  return Watch(std::move(pipes), spec, times, watchdog, output).run(std::move(stop));
 }
 
 }  // namespace imgbuild::builder

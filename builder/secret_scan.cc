@@ -113,10 +113,10 @@ SecretPatterns::SecretPatterns(Lists lists, Made)
     for (auto& text : *list) wipe(text);
 }
 
-const std::string* SecretScanner::scan(std::string_view bytes) noexcept {
-  if (const auto found = patterns_.plain_.find(plain_, bytes); found != ByteMatcher::kNone)
+const std::string* SecretScanner::scan(std::string_view bytes) {
+  if (const auto found = patterns_.plain_.find(plain_, bytes); found != ByteFinder::kNone)
     return &patterns_.plain_owners_[found];
-  if (const auto found = patterns_.encoded_.find(encoded_, bytes); found != ByteMatcher::kNone)
+  if (const auto found = patterns_.encoded_.find(encoded_, bytes); found != ByteFinder::kNone)
     return &patterns_.encoded_owners_[found];
   return nullptr;
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/byte_finder.h"
 #include "base/byte_matcher.h"
 
 namespace imgbuild::builder {
@@ -37,7 +38,7 @@ class SecretPatterns {
   struct Made {};
   SecretPatterns(Lists lists, Made);
 
-  ByteMatcher plain_, encoded_;
+  ByteFinder plain_, encoded_;
   std::vector<std::string> plain_owners_, encoded_owners_;
 };
 
@@ -45,13 +46,13 @@ class SecretPatterns {
 class SecretScanner {
  public:
   explicit SecretScanner(const SecretPatterns& patterns) noexcept : patterns_(patterns) {}
-  /// The id of a secret that ends in `bytes`; nullptr for none.
-  const std::string* scan(std::string_view bytes) noexcept;
+  /// The id of a secret that ends in `bytes`; nullptr for none. After one was found the rest of `bytes` is
+  /// not looked at.
+  const std::string* scan(std::string_view bytes);
 
  private:
   const SecretPatterns& patterns_;
-  ByteMatcher::State plain_ = ByteMatcher::kStart;
-  ByteMatcher::State encoded_ = ByteMatcher::kStart;
+  ByteFinder::State plain_, encoded_;
 };
 
 /// What is covered in output: whole secrets, lines of 8 bytes and more, and the base64 forms (SEC-7).

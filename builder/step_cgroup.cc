@@ -44,18 +44,35 @@ std::string option_of(const std::vector<CgroupSetting>& settings) {
 }
 
 [[noreturn]] void cannot_apply(const std::string& option, const std::string& why) {
-  UnsupportedError error(cat(option, " cannot be applied: ", why));
-  if (::geteuid() == 0) {
-    error.add_note("in a container: control groups must be mounted writable (docker run --privileged)");
-    error.add_note("under systemd: systemd-run --scope -p Delegate=yes -- imgbuild …");
-  } else {
-    error.add_note("under systemd: systemd-run --user --scope -p Delegate=yes -- imgbuild …");
-    error.add_note("and for the user's slice: Delegate=memory cpu cpuset pids");
-  }
-  throw error;
+  throw LimitRefused(option, why);
+}
+
+/// Root of a user namespace that an ordinary user made is not root.
+bool is_ordinary_user() {
+  if (::geteuid() != 0) return true;
+  const UniqueFd map(::open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC));
+  char text[64];
+  const ssize_t size = map ? ::read(map.get(), text, sizeof text) : 0;
+  std::vector<std::string_view> words;
+  for (const auto word : split({text, size > 0 ? static_cast<std::size_t>(size) : 0}, ' '))
+    if (!word.empty()) words.push_back(word);
+  return words.size() > 1 && words[0] == "0" && words[1] != "0";
 }
 
 }  // namespace
+
+std::vector<std::string> delegation_advice() {
+  if (is_ordinary_user())
+    return {"under systemd: systemd-run --user --scope -p Delegate=yes -- imgbuild …",
+            "and for the user's slice: Delegate=memory cpu cpuset pids"};
+  return {"in a container: control groups must be mounted writable (docker run --privileged)",
+          "under systemd: systemd-run --scope -p Delegate=yes -- imgbuild …"};
+}
+
+LimitRefused::LimitRefused(const std::string& option, std::string why)
+    : UnsupportedError(cat(option, " cannot be applied: ", why)), why_(std::move(why)) {
+  for (auto& line : delegation_advice()) add_note(std::move(line));
+}
 
 StepCgroup::~StepCgroup() {
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(1);
@@ -122,7 +139,7 @@ void Cgroups::add_v1(StepCgroup& group, const ResourceLimits& limits) {
     for (const auto& setting : settings)
       if (paths_.v1.at(setting.controller).own == base) here.push_back(setting);
     if (!files_.is_writable(base))
-      cannot_apply(option_of(here), cat("the group ", base, " may be changed by root only"));
+      cannot_apply(option_of(here), cat("the group ", base, " cannot be changed by this user"));
     add(group, base, here);
   }
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/unique_fd.h"
 #include "builder/cgroup_base.h"
 #include "builder/cgroup_files.h"
@@ -15,6 +16,20 @@
 #include "builder/resource_limits.h"
 
 namespace imgbuild::builder {
+
+/// A limit that control groups cannot apply here (SBX-103).
+class LimitRefused : public UnsupportedError {
+ public:
+  /// `option`: "--memory". `why`: the end of a sentence.
+  LimitRefused(const std::string& option, std::string why);
+  const std::string& why() const noexcept { return why_; }
+
+ private:
+  std::string why_;
+};
+
+/// How control groups can be had here, a line each.
+std::vector<std::string> delegation_advice();
 
 /// What control groups counted of one command. What a kernel does not count is empty.
 struct CgroupCounts {
@@ -60,8 +75,7 @@ class Cgroups {
   Cgroups(CgroupFiles& files, CgroupPaths paths);
 
   /// Groups in every hierarchy `limits` need, with the limits set. `with_unified`: also one of version 2 when
-  /// that is mounted, needed or not. Throws UnsupportedError that says which option cannot be applied, what
-  /// is missing and what to do (SBX-103).
+  /// that is mounted, needed or not. Throws LimitRefused, which says what is missing and what to do.
   StepCgroup make(const ResourceLimits& limits, bool with_unified = false);
 
  private:

@@ -37,6 +37,12 @@ StopSequence::Action StopSequence::next(Clock::time_point now, bool cancelled) {
   return Action::none;
 }
 
+void StopSequence::note_kill(Clock::time_point now) {
+  if (killing()) return;
+  phase_ = Phase::killed;
+  due_ = now + times_.kill_wait;
+}
+
 std::optional<StopSequence::Clock::time_point> StopSequence::wakes_at() const {
   switch (phase_) {
     case Phase::running:

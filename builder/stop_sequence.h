@@ -27,6 +27,8 @@ class StopSequence {
   Action next(Clock::time_point now, bool cancelled);
   /// The command cannot react to being asked: the next step is due at once.
   void skip_grace() noexcept { due_ = Clock::time_point::min(); }
+  /// Somebody has sent SIGKILL already.
+  void note_kill(Clock::time_point now);
   /// When next() may say something new without a cancellation.
   std::optional<Clock::time_point> wakes_at() const;
   /// Whether it was the deadline that ended the command.

@@ -41,7 +41,10 @@ std::string stats_text(const builder::BuildStats& stats) {
   for (const auto& [label, use] : stats.commands)
     out += cat("run: ", std::chrono::duration_cast<std::chrono::milliseconds>(use.cpu_time).count(),
                " ms of processor time, at most ", human_size(use.peak_memory_bytes), " of memory ",
-               use.peak_is_total ? "" : "in one process ", "for ", printable(label), "\n");
+               use.peak_is_sampled ? "seen "
+               : use.peak_is_total ? ""
+                                   : "in one process ",
+               "for ", printable(label), "\n");
   out += cat("sync: ", stats.syncs, " calls, ", milliseconds(stats.sync_time), "\n");
   for (const auto& [name, took] : stats.phases) {
     out += cat("time: ", pad_right(name, 16), " ", milliseconds(took), "\n");

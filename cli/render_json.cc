@@ -31,6 +31,11 @@ const char* word(builder::StepFinished::How how) {
   return "";
 }
 
+const char* peak_of(const builder::ResourceUse& use) {
+  if (use.peak_is_sampled) return "all processes, sampled";
+  return use.peak_is_total ? "all processes" : "largest process";
+}
+
 json describe(const builder::StepStarted& e) {
   return {{"event", "step_started"}, {"step", e.step}, {"label", e.label}, {"where", place(e.where)}};
 }
@@ -48,7 +53,7 @@ json describe(const builder::StepUsed& e) {
           {"step", e.step},
           {"cpu_nanoseconds", e.use.cpu_time.count()},
           {"peak_memory_bytes", e.use.peak_memory_bytes},
-          {"peak_memory_of", e.use.peak_is_total ? "all processes" : "largest process"}};
+          {"peak_memory_of", peak_of(e.use)}};
 }
 json describe(const builder::StepFinished& e) {
   return {

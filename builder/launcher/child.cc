@@ -159,7 +159,8 @@ void run_child(const Launch& launch, const Alive& launcher) {
     give_up(launch, errno == ELOOP ? Stage::working_dir_outside : Stage::working_dir, working_dir);
   reset_signals();
   set_ulimits(launch);  // late: what comes before opens more files than the command may
-  set_label(launch);    // before the filter and the loss of rights, which may forbid it
+  set_processors(launch);
+  set_label(launch);  // before the filter and the loss of rights, which may forbid it
   load_filter(launch);
   become_user(launch);
   die_with_launcher(launch, launcher);  // changing ids cleared it

@@ -78,7 +78,8 @@ void join_cgroups(const Launch& launch) {
   const auto* joins = launch.array<std::uint32_t>(range);
   for (std::uint32_t i = 0; i < range.count; ++i)
     if (::write(launch.fds[joins[i]], "0", 1) != 1) give_up(launch, Stage::cgroup, "");
-  if (::unshare(CLONE_NEWCGROUP) != 0) give_up(launch, Stage::cgroup, "namespace");
+  if (launch.request->chroot_only == 0 && ::unshare(CLONE_NEWCGROUP) != 0)
+    give_up(launch, Stage::cgroup, "namespace");
 }
 
 void set_up_session(const Launch& launch) {
@@ -101,6 +102,14 @@ void set_ulimits(const Launch& launch) {
     if (::syscall(SYS_prlimit64, 0, limits[i].resource, &wanted, nullptr) != 0)
       give_up(launch, Stage::limits, launch.string(limits[i].name));
   }
+}
+
+void set_processors(const Launch& launch) {
+  const Range& mask = launch.request->processors;
+  if (mask.count == 0) return;
+  if (::syscall(SYS_sched_setaffinity, 0, static_cast<std::size_t>(mask.count),
+                launch.array<unsigned char>(mask)) != 0)
+    give_up(launch, Stage::limits, "processors (--cpus)");
 }
 
 void set_label(const Launch& launch) {

@@ -149,12 +149,19 @@ void attach_below_dev(const Launch& launch, int dev, const char* name, int mount
   if (target < 0 || attach(mount, target) != 0) give_up(launch, stage, name);
 }
 
+/// What the command fills of it is memory it uses.
+void report_memory(const Launch& launch, int mount) {
+  const PrivateMemory answer;
+  if (launch.request->report_memory != 0) send_answer(launch.fds[fd_reply], &answer, sizeof answer, mount);
+}
+
 /// Everything is made through the descriptor of the new tmpfs: nothing in the image can redirect it (SBX-42).
 void attach_dev(const Launch& launch, int root) {
   const Option dev_options[] = {{"mode", "755"}, {"size", "64m"}};
   const int dev = new_mount("tmpfs", dev_options, 2, MOUNT_ATTR_NOSUID | launch.request->root_attributes);
   if (dev < 0 || attach(dev, open_system_dir(launch, root, "dev", Stage::dev)) != 0)
     give_up(launch, Stage::dev, "/dev");
+  report_memory(launch, dev);
 
   const Option pts_options[] = {
       {"mode", "620"}, {"ptmxmode", "666"}, {"newinstance", nullptr, true}, {"gid", "5"}};
@@ -165,7 +172,9 @@ void attach_dev(const Launch& launch, int root) {
   char size[24];
   std::snprintf(size, sizeof size, "%llu", static_cast<unsigned long long>(launch.request->shm_size));
   const Option shm_options[] = {{"mode", "1777"}, {"size", size}};
-  attach_below_dev(launch, dev, "shm", new_mount("tmpfs", shm_options, 2, kSafe), Stage::dev_shm);
+  const int shm = new_mount("tmpfs", shm_options, 2, kSafe);
+  attach_below_dev(launch, dev, "shm", shm, Stage::dev_shm);
+  report_memory(launch, shm);
   attach_below_dev(launch, dev, "mqueue", new_mount("mqueue", nullptr, 0, kSafe), Stage::dev, true);
 
   const struct {

@@ -123,24 +123,28 @@ pid_t clone_child(const Launch& launch, int& pidfd) {
   return clone_with(launch, namespaces(*launch.request), pidfd);
 }
 
-void send_started(int reply, int error_number, int pidfd) {
-  Started started;
-  started.error_number = error_number;
-  iovec part{&started, sizeof started};
+void send_answer(int reply, const void* answer, std::size_t size, int fd) {
+  iovec part{const_cast<void*>(answer), size};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
-  if (pidfd >= 0) {
+  if (fd >= 0) {
     header.msg_control = control;
     header.msg_controllen = sizeof control;
     cmsghdr* rights = CMSG_FIRSTHDR(&header);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
     rights->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(rights), &pidfd, sizeof pidfd);
+    std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
   }
   ::sendmsg(reply, &header, MSG_NOSIGNAL);
+}
+
+void send_started(int reply, int error_number, int pidfd) {
+  Started started;
+  started.error_number = error_number;
+  send_answer(reply, &started, sizeof started, pidfd);
 }
 
 }  // namespace imgbuild::launch

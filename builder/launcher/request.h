@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "builder/sandbox_protocol.h"
@@ -37,6 +38,8 @@ struct Alive {
 
 /// main.cc: starts the child of a launch in its namespaces; like fork() otherwise.
 pid_t clone_child(const Launch& launch, int& pidfd);
+/// main.cc: sends an answer, with a descriptor unless it is negative.
+void send_answer(int reply, const void* answer, std::size_t size, int fd);
 /// main.cc: tells the builder that the command was started, or why not.
 void send_started(int reply, int error_number, int pidfd);
 /// keeper.cc: runs the command and stays until it and everything it started are gone, then ends as it did.
@@ -64,6 +67,7 @@ void enter_chroot(const Launch& launch);
 void join_cgroups(const Launch& launch);
 void set_up_session(const Launch& launch);
 void set_ulimits(const Launch& launch);
+void set_processors(const Launch& launch);
 void load_filter(const Launch& launch);
 /// Asks for the profile the next program is to run under, and looks whether that was taken.
 void set_label(const Launch& launch);

@@ -147,24 +147,30 @@ std::string duration_text(std::chrono::nanoseconds time) {
 
 void require_success(const StepContext& context, const RunOp& op, const UserIds& user,
                      const SandboxResult& result, std::string tail) {
-  if (result.exit_code == 0 && !result.timed_out) return;
+  if (result.exit_code == 0 && !result.timed_out && !result.limit_reached) return;
   std::string why;
   if (result.timed_out)
     why = cat(": stopped after ", duration_text(*context.request.step_timeout), " (--timeout)");
   else if (result.out_of_memory)
     why = " (killed: out of memory)";
+  else if (result.limit_reached)
+    why = " (killed: too many processes)";
   StepFailed error(cat("process \"", printable(command_text(op)),
                        "\" did not complete successfully: exit code: ", result.exit_code, why),
                    result.exit_code, std::move(tail));
   if (!result.limit_report.empty()) error.add_note(result.limit_report);
   if (result.exit_code == 127) error.add_note("127 means: the command was not found in the image");
   if (result.exit_code == 126) error.add_note("126 means: the file was found but cannot be executed");
-  if (result.exit_code == 137 && !result.timed_out && !result.out_of_memory)
+  if (result.exit_code == 137 && !result.timed_out && !result.out_of_memory && !result.limit_reached)
     error.add_note(
         "137 means: the command was killed with SIGKILL, by somebody or because the machine was out of "
         "memory");
   note_cache_owner(context, op, user, error);
   throw error;
+}
+
+ResourceUse use_of(const SandboxResult& result) {
+  return {result.cpu_time, result.peak_memory_bytes, result.peak_is_total, result.peak_is_sampled};
 }
 
 /// Runs the command and reports what it writes and what it used.
@@ -182,8 +188,7 @@ SandboxResult run_in_sandbox(const StepContext& context, const SandboxSpec& spec
       spec, [&](int stream, std::string_view bytes) { show(stream, guard.output(stream, bytes)); },
       std::move(stop));
   for (const int stream : {1, 2}) show(stream, guard.finish(stream));
-  context.events.on_event(
-      StepUsed{context.id, {result.cpu_time, result.peak_memory_bytes, result.peak_is_total}});
+  context.events.on_event(StepUsed{context.id, use_of(result)});
   return result;
 }
 
@@ -193,6 +198,8 @@ StepOutcome run_now(const StepContext& context, const RunOp& op, const std::vect
   const RunSupport& run = host.run();
   require_run(run);
   if (host.announce_run) host.announce_run(context.events);
+  const std::string notice = run.sandbox->take_limits_notice(context.request.limits);
+  if (!notice.empty()) context.events.on_event(Noted{notice, true});
   if (op.argv.empty()) throw Error("RUN needs a command: arguments are required");
 
   host.bases.fetch(context.before.layers);
@@ -229,7 +236,7 @@ StepOutcome run_now(const StepContext& context, const RunOp& op, const std::vect
         if (result.unmounted.valid()) result.unmounted.get();
         snapshot->commit(chain, layer.diff_id);
       });
-  outcome.used = {result.cpu_time, result.peak_memory_bytes, result.peak_is_total};
+  outcome.used = use_of(result);
   return outcome;
 }
 

@@ -294,6 +294,21 @@ def ATK_20_a_command_out_of_memory_is_killed_and_the_builder_is_not(w):
 
 
 @test
+def in_a_chroot_control_groups_keep_the_limits_too(w):
+    need_v1("memory", "pids")
+    w.busybox()
+    context = dockerfile(w, "RUN dd if=/dev/zero of=/dev/null bs=300M count=1 || exit 2\n")
+    result = w.build(context, "--isolation=chroot", "--memory", "64m", ok=False)
+    contains(result.err, "exit code: 2 (killed: out of memory)")
+    contains(result.err, "the kernel killed process ")
+    bomb = dockerfile(w, "RUN b() { b | b & }; b; while :; do sleep 1; done\n")
+    result = w.build(bomb, "--isolation=chroot", "--pids-limit", "100", "--timeout", "1s", ok=False)
+    contains(result.err, "the limit of 100 processes (--pids-limit) was reached")
+    equal([e for e in result.events if e["event"] == "note" and "watched" in e["text"]], [], "notices about watching")
+    equal(own_groups(), [], "control groups left")
+
+
+@test
 def a_child_out_of_memory_is_named_even_when_the_shell_survives(w):
     need_v1("memory")
     w.busybox()

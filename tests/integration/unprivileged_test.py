@@ -112,11 +112,11 @@ def a_user_learns_how_to_get_limits_and_has_timeouts_without(w):
     w.busybox()
     context = w.folder("context", {"Dockerfile": "FROM busybox\nRUN echo start; sleep 3600\n"})
     if pathlib.Path("/sys/fs/cgroup/memory").exists():  # which only root may use
-        result = w.build(context, "--memory", "64m", ok=False)
+        result = w.build(context, "--cpu-shares", "512", ok=False)
         equal(result.code, 8, "exit code")
-        contains(result.err, "--memory cannot be applied")
+        contains(result.err, "--cpu-shares cannot be applied")
         contains(result.err, "Delegate=yes")
-    result = w.build(context, "--timeout", "1s", ok=False)
+    result = w.build(context, "--timeout", "1s", "--memory", "64m", ok=False)
     equal(result.code, 4, "exit code")
     contains(result.err, "stopped after 1s")
 

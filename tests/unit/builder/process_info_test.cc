@@ -32,6 +32,7 @@ TEST_CASE("a process is found behind its descriptor, with its state and start") 
   REQUIRE(pidfd);
   CHECK(pid_of(pidfd.get()) == child);
   CHECK_FALSE(process_state(child).empty());
+  CHECK(process_parent(child) == ::getpid());
   const auto start = process_start(child);
   CHECK(start);
   ::kill(child, SIGKILL);
@@ -41,5 +42,6 @@ TEST_CASE("a process is found behind its descriptor, with its state and start") 
   ::waitpid(child, nullptr, 0);
   CHECK_FALSE(pid_of(pidfd.get()));
   CHECK(process_state(child).empty());
+  CHECK_FALSE(process_parent(child));
   CHECK_FALSE(process_start(child));
 }

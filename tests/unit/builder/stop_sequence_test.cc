@@ -55,3 +55,13 @@ TEST_CASE("a command that cannot notice is killed at once") {
   sequence.skip_grace();
   CHECK(sequence.next(kStart, true) == Action::kill);
 }
+
+TEST_CASE("a command that was killed by others is waited for no longer than after our own kill") {
+  StopSequence sequence(kTimes, kStart + 60s);
+  sequence.note_kill(kStart + 1s);
+  CHECK(sequence.killing());
+  CHECK(sequence.next(kStart + 2s, true) == Action::none);
+  CHECK(sequence.wakes_at() == kStart + 11s);
+  CHECK(sequence.next(kStart + 11s, false) == Action::give_up);
+  CHECK_FALSE(sequence.timed_out());
+}
