@@ -51,7 +51,7 @@ def machine():
             model = line.split(":", 1)[1].strip()
             break
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    return {"processors": len(os.sched_getaffinity(0)), "model": model, "memory_gib": round(memory, 1), "kernel": platform.release()}
+    return {"processors": len(os.sched_getaffinity(0)), "model": model, "memory_gib": round(memory, 1), "kernel": platform.release().split("-")[0]}
 
 
 def usable_peers(options, work, measure, say):
