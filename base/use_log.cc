@@ -24,7 +24,7 @@ namespace {
 
 const std::string kFile = "uses";
 constexpr std::size_t kEntry = Digest::kSize + 8 + 4;
-constexpr off_t kShortenAt = 1 << 20;
+constexpr off_t kShortenAt = 1 << 20;  ///< and at every multiple
 constexpr std::size_t kKept = 100'000;  ///< things remembered at most
 constexpr std::uint64_t kFileLimit = 64u << 20;
 
@@ -104,7 +104,9 @@ void UseLog::append(const Timestamp& now) {
   const UniqueFd file = open_at(dir_.fd(), kFile, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY, 0600);
   write_all(file.get(), entries, kFile);
   const off_t size = ::lseek(file.get(), 0, SEEK_CUR);
-  if (size < kShortenAt) return;
+  // Once in a megabyte: a long file of different things cannot be shortened, and reading it takes a while.
+  const off_t before = size - static_cast<off_t>(entries.size());
+  if (size / kShortenAt == before / kShortenAt) return;
   // Two who shorten at once may lose entries of each other, which makes the order worse and nothing else.
   const Uses uses = read(dir_.fd());
   if (static_cast<off_t>(uses.size() * kEntry) > size / 2 && uses.size() < kKept) return;

@@ -76,6 +76,19 @@ TEST_CASE("the log does not grow without bound") {
   CHECK(uses.at(sha256("thing 7")).seconds == 59);
 }
 
+TEST_CASE("a long log is looked through once in a megabyte, not by every build") {
+  const TempDir dir = TempDir::create(std::string("/tmp"), "uses");
+  use(dir.fd(), "a", 1);
+  const std::string entry = read_file(open_at(dir.fd(), "uses", O_RDONLY).get(), 100, "uses");
+  std::string much;
+  while (much.size() < (2 << 20) - 100) much += entry;
+  write_all(open_at(dir.fd(), "uses", O_WRONLY | O_TRUNC).get(), much, "uses");
+  use(dir.fd(), "b", 2);
+  CHECK(size_of(dir.fd()) == static_cast<off_t>(much.size()) + 44);
+  while (size_of(dir.fd()) > (1 << 20) && size_of(dir.fd()) < (2 << 20) + 1000) use(dir.fd(), "c", 3);
+  CHECK(size_of(dir.fd()) == 3 * 44);
+}
+
 TEST_CASE("a directory that cannot be written costs the order and nothing else") {
   UseLog log(-1);
   log.note(sha256("a"));
