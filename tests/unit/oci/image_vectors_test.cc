@@ -99,7 +99,8 @@ TEST_CASE("the references of the specification are understood as listed") {
       {"a--b", "docker.io/library/a--b:latest"},
       {"x:" + tag128, "docker.io/library/x:" + tag128},
   };
-  for (const auto& [text, result] : good) {
+  for (const auto& [given, result] : good) {
+    const auto& text = given;  // a macro may not capture a binding
     CAPTURE(text);
     CHECK(Reference::parse(text).str() == result);
     CHECK(Reference::parse(result).str() == result);
