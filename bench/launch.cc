@@ -112,7 +112,7 @@ void floor_launch(const Dirs& dirs) {
 
 void sandbox_launch(LinuxSandbox& sandbox, const Dirs& dirs) {
   SandboxSpec spec;
-  spec.rootfs = {{dirs.base.get()}, dirs.upper.get(), dirs.work.get()};
+  spec.rootfs = {.lower_dirs = {dirs.base.get()}, .upper_dir = dirs.upper.get(), .work_dir = dirs.work.get()};
   spec.argv = {"/bin/busybox", "true"};
   spec.env = {"PATH=/bin"};
   if (sandbox.run(spec, [](int, std::string_view) {}, {}).exit_code != 0)
