@@ -163,12 +163,11 @@ def FLT_30_many_small_steps_leave_nothing_behind_while_they_run(w):
             pass
         time.sleep(0.05)
     equal(process.returncode, 0, "exit code: " + process.stderr.read().decode())
-    early = len(samples) * 2 // 3
-    if early > 10:
-        # The layers of the last four stages stay open, so what is open grows with the first four and no more; those
-        # are done by the first half, or a little later where other work slows them. One descriptor lost a step is 53 here.
+    half = len(samples) // 2
+    if half > 10:
+        # The layers of the last four stages stay open, so what is open grows with the first four and no more.
         for number, (what, slack) in enumerate((("descriptors", 40), ("KiB of memory", 20_000), ("mounts", 2))):
-            first, second = (max(s[number] for s in part) for part in (samples[5:early], samples[early:]))
+            first, second = (max(s[number] for s in part) for part in (samples[5:half], samples[half:]))
             if second > first + slack:
                 raise AssertionError(f"{what} grew from {first} to {second}")
     equal(mounts().count("\n"), before, "mounts")
