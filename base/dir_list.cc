@@ -3,8 +3,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
+#include <cstring>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -15,6 +19,16 @@
 namespace imgbuild {
 
 namespace {
+
+constexpr std::size_t kListBuffer = 64 * 1024;
+
+struct RawDirent {  // as getdents64 writes it
+  std::uint64_t inode;
+  std::int64_t offset;
+  unsigned short length;
+  unsigned char type;
+  char name[1];
+};
 
 struct CloseDir {
   void operator()(DIR* dir) const noexcept { ::closedir(dir); }
@@ -34,6 +48,25 @@ void list_dir(int dir, const std::function<void(const DirEntry&)>& visit) {
     if (entry == nullptr) return;
     const std::string_view name = entry->d_name;
     if (name != "." && name != "..") visit({std::string(name), entry->d_ino});
+  }
+}
+
+void list_names(int dir, std::string_view path,
+                const std::function<void(const char* name, unsigned char type)>& visit) {
+  const auto buffer = std::make_unique_for_overwrite<char[]>(kListBuffer);
+  for (;;) {
+    const long got = ::syscall(SYS_getdents64, dir, buffer.get(), kListBuffer);
+    if (got < 0) throw SystemError(errno, "read directory", printable(path));
+    if (got == 0) return;
+    for (long at = 0; at < got;) {
+      const char* const record = buffer.get() + at;
+      unsigned short length = 0;  // records are not aligned for the compiler's taste
+      std::memcpy(&length, record + offsetof(RawDirent, length), sizeof length);
+      const auto type = static_cast<unsigned char>(record[offsetof(RawDirent, type)]);
+      const char* const name = record + offsetof(RawDirent, name);
+      if (std::strcmp(name, ".") != 0 && std::strcmp(name, "..") != 0) visit(name, type);
+      at += length;
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 
 #include "base/unique_fd.h"
@@ -17,6 +18,12 @@ struct DirEntry {
 /// Calls `visit` for every name of a directory but `.` and `..`, in the order the kernel gives. Throws
 /// SystemError.
 void list_dir(int dir, const std::function<void(const DirEntry&)>& visit);
+
+/// Calls `visit` for every name of the directory `dir` but `.` and `..`, in the order the kernel gives, and
+/// with the type it tells (`DT_…`, DT_UNKNOWN on some file systems). Reads on from where `dir` stands, in
+/// large pieces: for whole trees. `path` is for errors. Throws SystemError.
+void list_names(int dir, std::string_view path,
+                const std::function<void(const char* name, unsigned char type)>& visit);
 
 /// Adds up what files take on the disk as du(1) does: blocks in use, directories included, a file with
 /// several names once. Never follows a link, never leaves the file system. One thread.

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 #include <functional>
 #include <numeric>
 
+#include "base/dir_list.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "builder/work_crew.h"
@@ -25,7 +25,6 @@ namespace {
 
 using Rules = parser::IgnoreMatcher::State;
 
-constexpr std::size_t kListBuffer = 64 * 1024;
 constexpr std::size_t kMaxLinkTarget = 4095;  // FS-27
 constexpr int kReadAlone = 8;                 // directories
 constexpr std::size_t kLongestOpen = 4000;    // the kernel takes 4095 bytes of path at once
@@ -75,34 +74,6 @@ std::uint32_t image_mode(const struct stat& info, ContextModes modes) {
   if (modes == ContextModes::as_found || S_ISLNK(info.st_mode)) return mode;
   const bool runs = S_ISDIR(info.st_mode) || (mode & 0100u) != 0;
   return (mode & 07000u) | (runs ? 0755u : 0644u);
-}
-
-struct RawDirent {  // as getdents64 writes it
-  std::uint64_t inode;
-  std::int64_t offset;
-  unsigned short length;
-  unsigned char type;
-  char name[1];
-};
-
-/// Calls `visit(name, type)` for every name but `.` and `..`.
-template <typename Visit>
-void for_each_name(int dir, const std::string& path, const Visit& visit) {
-  const auto buffer = std::make_unique_for_overwrite<char[]>(kListBuffer);
-  for (;;) {
-    const long got = ::syscall(SYS_getdents64, dir, buffer.get(), kListBuffer);
-    if (got < 0) throw SystemError(errno, "read directory", printable(path));
-    if (got == 0) return;
-    for (long at = 0; at < got;) {
-      const char* const record = buffer.get() + at;
-      unsigned short length = 0;
-      std::memcpy(&length, record + offsetof(RawDirent, length), sizeof length);
-      const auto type = static_cast<unsigned char>(record[offsetof(RawDirent, type)]);
-      const char* const name = record + offsetof(RawDirent, name);
-      if (std::strcmp(name, ".") != 0 && std::strcmp(name, "..") != 0) visit(name, type);
-      at += length;
-    }
-  }
 }
 
 }  // namespace
@@ -164,7 +135,7 @@ ContextWalk::Listing ContextWalk::read_directory(const std::string& path, const 
   const UniqueFd fd = open(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
   ++directories_opened_;
   Listing entries;
-  for_each_name(fd.get(), path, [&](const char* name, unsigned char type) {
+  list_names(fd.get(), path, [&](const char* name, unsigned char type) {
     if (auto entry = examine(fd.get(), name, path, rules, type)) entries.push_back(std::move(*entry));
   });
   // Entries are large: they are moved once, and not whenever two of them are found in the wrong order.

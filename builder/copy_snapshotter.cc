@@ -55,7 +55,7 @@ oci::FileAttributes attributes_of(int dir, const std::string& name, const struct
     out.link_target.assign(target, static_cast<std::size_t>(size));
   }
   if (S_ISREG(info.st_mode)) {
-    xattrs = XattrReader().read(dir, name, name);
+    xattrs = XattrReader().read(dir, name.c_str(), name);
     out.xattrs = xattrs.exported;
   }
   return out;
@@ -110,9 +110,10 @@ class CopySnapshotter::Snapshot final : public WritableSnapshot {
     return {.root_dir = root_->fd(), .lower_dirs = {}, .upper_dir = root_->fd()};
   }
 
-  std::vector<oci::PendingEntry> diff(const oci::FileTree& lower,
-                                      std::optional<std::int64_t> clamp_mtime) override {
+  std::vector<oci::PendingEntry> diff(const oci::FileTree& lower, std::optional<std::int64_t> clamp_mtime,
+                                      ThreadPool* pool) override {
     DiffOptions options;
+    options.pool = pool;
     options.flavour = flavour_of(maker_.options_);
     options.whole = WholeTree{&before_};
     options.noted_owners = maker_.options_.note_owners;

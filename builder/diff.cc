@@ -60,9 +60,15 @@ std::vector<std::pair<std::uint64_t, std::size_t>> spread_over_links(std::vector
 }
 
 void include_parents(std::vector<UpperNode>& nodes) {
-  // Parents stand before their children, so one pass from the end reaches all of them.
-  for (std::size_t i = nodes.size(); i-- > 0;)
-    if (nodes[i].changed && nodes[i].parent != UpperNode::kRoot) nodes[nodes[i].parent].changed = true;
+  // From the end: an entry's parent is the next one that stands less deep.
+  std::vector<bool> changed_at;  // by depth, of the entries since their parent
+  for (std::size_t i = nodes.size(); i-- > 0;) {
+    UpperNode& node = nodes[i];
+    if (changed_at.size() < node.depth + std::size_t{2}) changed_at.resize(node.depth + std::size_t{2});
+    if (changed_at[node.depth + 1]) node.changed = true;
+    changed_at[node.depth + 1] = false;
+    if (node.changed) changed_at[node.depth] = true;
+  }
 }
 
 /// Whether the layer leaves `path` as the lower layers have it. A copy that says the same counts as theirs: a

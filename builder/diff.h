@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/root_dir.h"
+#include "base/thread_pool.h"
 #include "base/timestamp.h"
 #include "base/unique_fd.h"
 #include "builder/fuse_marks.h"
@@ -23,7 +24,6 @@ class TreeStamps;
 /// A whole file system in place of an upper directory: what is not there was deleted (OVL-29).
 struct WholeTree {
   const TreeStamps* before = nullptr;  ///< what is unchanged since need not be compared; may be missing
-  TreeStamps* after = nullptr;         ///< gets the stamps of what is there now; may be missing
 };
 
 struct DiffOptions {
@@ -39,8 +39,9 @@ struct DiffOptions {
   std::optional<std::int64_t> clamp_mtime;
   std::uint64_t max_file_size = std::uint64_t{64} << 30;  ///< apparent (OVL-26)
   /// Opens the bytes of a regular file of the lower layers, to compare it with its copy. Needed only for
-  /// copies that differ in nothing else.
+  /// copies that differ in nothing else. Called by several threads at once where there is a pool.
   std::function<UniqueFd(const oci::ContentOrigin&)> open_lower;
+  ThreadPool* pool = nullptr;  ///< helps when there is much; may be missing
 };
 
 struct UpperDiff {

@@ -42,9 +42,10 @@ class OverlaySnapshot final : public WritableSnapshot {
     return {.lower_dirs = layers_->fds(), .upper_dir = upper_->fd(), .work_dir = work_.get()};
   }
 
-  std::vector<oci::PendingEntry> diff(const oci::FileTree& lower,
-                                      std::optional<std::int64_t> clamp_mtime) override {
+  std::vector<oci::PendingEntry> diff(const oci::FileTree& lower, std::optional<std::int64_t> clamp_mtime,
+                                      ThreadPool* pool) override {
     DiffOptions options;
+    options.pool = pool;
     options.clamp_mtime = clamp_mtime;
     options.noted_owners = noted_owners_;
     options.flavour = flavour_;

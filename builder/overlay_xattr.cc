@@ -27,17 +27,17 @@ struct XattrArgs {
   std::uint32_t flags;
 };
 
-std::string proc_path(int dir, const std::string& name) { return cat("/proc/self/fd/", dir, "/", name); }
+std::string proc_path(int dir, const char* name) { return cat("/proc/self/fd/", dir, "/", name); }
 
-ssize_t list_at(int dir, const std::string& name, char* out, std::size_t size) {
-  const long got = ::syscall(kListXattrAt, dir, name.c_str(), AT_SYMLINK_NOFOLLOW, out, size);
+ssize_t list_at(int dir, const char* name, char* out, std::size_t size) {
+  const long got = ::syscall(kListXattrAt, dir, name, AT_SYMLINK_NOFOLLOW, out, size);
   if (got >= 0 || (errno != ENOSYS && errno != EPERM)) return got;
   return ::llistxattr(proc_path(dir, name).c_str(), out, size);
 }
 
-ssize_t get_at(int dir, const std::string& name, const char* xattr, char* out, std::size_t size) {
+ssize_t get_at(int dir, const char* name, const char* xattr, char* out, std::size_t size) {
   XattrArgs args{reinterpret_cast<std::uint64_t>(out), static_cast<std::uint32_t>(size), 0};
-  const long got = ::syscall(kGetXattrAt, dir, name.c_str(), AT_SYMLINK_NOFOLLOW, xattr, &args, sizeof args);
+  const long got = ::syscall(kGetXattrAt, dir, name, AT_SYMLINK_NOFOLLOW, xattr, &args, sizeof args);
   if (got >= 0 || (errno != ENOSYS && errno != EPERM)) return got;
   return ::lgetxattr(proc_path(dir, name).c_str(), xattr, out, size);
 }
@@ -70,7 +70,7 @@ std::string layer_capability(std::string_view value) {
   return out;
 }
 
-std::string_view XattrReader::list(int dir, const std::string& name, const std::string& path) {
+std::string_view XattrReader::list(int dir, const char* name, const std::string& path) {
   for (;;) {
     const ssize_t size = list_at(dir, name, names_.data(), names_.size());
     if (size >= 0) return {names_.data(), static_cast<std::size_t>(size)};
@@ -80,7 +80,7 @@ std::string_view XattrReader::list(int dir, const std::string& name, const std::
   }
 }
 
-std::string XattrReader::value(int dir, const std::string& name, const char* xattr, const std::string& path) {
+std::string XattrReader::value(int dir, const char* name, const char* xattr, const std::string& path) {
   for (;;) {
     const ssize_t size = get_at(dir, name, xattr, value_.data(), value_.size());
     if (size >= 0) return {value_.data(), static_cast<std::size_t>(size)};
@@ -89,7 +89,7 @@ std::string XattrReader::value(int dir, const std::string& name, const char* xat
   }
 }
 
-void XattrReader::read_fuse(int dir, const std::string& name, const char* xattr, const std::string& path,
+void XattrReader::read_fuse(int dir, const char* name, const char* xattr, const std::string& path,
                             UpperXattrs& out) {
   // Unlike the kernel it lets commands set `user.overlay.*`, so nothing is to be believed of these. Where it
   // marks a directory with them, there is a file inside as well.
@@ -98,7 +98,7 @@ void XattrReader::read_fuse(int dir, const std::string& name, const char* xattr,
   out.strangers.emplace_back(xattr);
 }
 
-UpperXattrs XattrReader::read(int dir, const std::string& name, const std::string& path) {
+UpperXattrs XattrReader::read(int dir, const char* name, const std::string& path) {
   UpperXattrs out;
   const std::string_view names = list(dir, name, path);
   for (std::size_t at = 0; at < names.size();) {

@@ -40,15 +40,14 @@ class XattrReader {
       : fuse_(writer == UpperWriter::fuse_overlayfs),
         prefix_(fuse_ || flavour == oci::OverlayFlavour::trusted ? "trusted.overlay." : "user.overlay.") {}
   /// `path` is for errors. Throws SystemError.
-  UpperXattrs read(int dir, const std::string& name, const std::string& path);
+  UpperXattrs read(int dir, const char* name, const std::string& path);
 
  private:
-  std::string_view list(int dir, const std::string& name, const std::string& path);
-  std::string value(int dir, const std::string& name, const char* xattr, const std::string& path);
+  std::string_view list(int dir, const char* name, const std::string& path);
+  std::string value(int dir, const char* name, const char* xattr, const std::string& path);
 
   /// Of fuse-overlayfs, besides what the kernel writes too.
-  void read_fuse(int dir, const std::string& name, const char* xattr, const std::string& path,
-                 UpperXattrs& out);
+  void read_fuse(int dir, const char* name, const char* xattr, const std::string& path, UpperXattrs& out);
 
   bool fuse_ = false;
   std::string_view prefix_;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "base/unique_fd.h"
 #include "builder/content_provider.h"
 #include "builder/sandbox.h"
@@ -25,9 +26,10 @@ class WritableSnapshot {
   /// What changed against `lower`, the merged tree of the layers below, ordered and complete as a layer
   /// (parents included, no-ops left out; OVL-20…27, LAY-23…38). To be called after every process inside is
   /// gone. The openers read the upper directory and are valid until the snapshot goes away, committed or not.
-  /// `clamp_mtime`: the layer's times will not be later than that.
+  /// `clamp_mtime`: the layer's times will not be later than that. `pool` helps with large changes.
   virtual std::vector<oci::PendingEntry> diff(const oci::FileTree& lower,
-                                              std::optional<std::int64_t> clamp_mtime = {}) = 0;
+                                              std::optional<std::int64_t> clamp_mtime = {},
+                                              ThreadPool* pool = nullptr) = 0;
   /// Keeps the upper directory as the extracted form of the layer with this chain ID, so that it need not be
   /// extracted again. `diff_id` is what the layer written from diff() got.
   virtual void commit(const oci::ChainId& chain, const oci::DiffId& diff_id) = 0;

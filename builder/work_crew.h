@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -18,7 +19,7 @@ namespace imgbuild::builder {
 /// pool are free. The caller never waits for a thread that has not begun, so it may itself be one of the
 /// pool's.
 template <typename Item>
-class WorkCrew {
+class WorkCrew : public std::enable_shared_from_this<WorkCrew<Item>> {
  public:
   using Work = std::function<void(const Item& item, WorkCrew& crew)>;
 
@@ -26,9 +27,7 @@ class WorkCrew {
   /// begun any more, and it is rethrown here. `pool` may be null.
   static void run(ThreadPool* pool, std::vector<Item> items, Work work) {
     const auto crew = std::make_shared<WorkCrew>(std::move(items), std::move(work));
-    if (pool != nullptr) {
-      for (std::size_t i = 0; i < pool->size(); ++i) pool->submit([crew] { crew->help(); });
-    }
+    if (pool != nullptr) crew->call(*pool, pool->size());
     crew->help();
     const std::lock_guard guard(crew->mutex_);
     if (crew->failure_) std::rethrow_exception(crew->failure_);
@@ -43,11 +42,26 @@ class WorkCrew {
     {
       const std::lock_guard guard(mutex_);
       items_.push_back(std::move(item));
+      update_hunger();
     }
     changed_.notify_one();
   }
 
+  /// For `work` only: brings in the threads of `pool` that run() was not given, because there turned out to
+  /// be enough to do. The caller counts as one of its processors.
+  void call_for_help(ThreadPool& pool) { call(pool, pool.size() - 1); }
+
+  /// Whether somebody waits for an item and there is none. Cheap.
+  bool hungry() const noexcept { return hungry_.load(std::memory_order_relaxed); }
+
  private:
+  void call(ThreadPool& pool, std::size_t helpers) {
+    for (std::size_t i = 0; i < helpers; ++i)
+      pool.submit([crew = this->shared_from_this()] { crew->help(); });
+  }
+
+  void update_hunger() { hungry_.store(waiting_ > items_.size(), std::memory_order_relaxed); }
+
   void help() {
     while (std::optional<Item> item = take()) {
       std::exception_ptr failure;
@@ -62,10 +76,14 @@ class WorkCrew {
 
   std::optional<Item> take() {
     std::unique_lock lock(mutex_);
+    ++waiting_;
+    update_hunger();
     changed_.wait(lock, [this] { return !items_.empty() || active_ == 0; });
+    --waiting_;
     if (items_.empty()) return std::nullopt;
     Item item = std::move(items_.front());
     items_.pop_front();
+    update_hunger();
     ++active_;
     return item;
   }
@@ -84,6 +102,8 @@ class WorkCrew {
   std::condition_variable changed_;
   std::deque<Item> items_;
   std::size_t active_ = 0;
+  std::size_t waiting_ = 0;
+  std::atomic<bool> hungry_{false};
   std::exception_ptr failure_;
   Work work_;
 };

@@ -230,7 +230,7 @@ StepOutcome run_now(const StepContext& context, const RunOp& op, const std::vect
   guard.check_output();
 
   const auto entries = timed(context.times, PartTimes::Part::diff,
-                             [&] { return guard.guard(snapshot->diff(below, context.epoch)); });
+                             [&] { return guard.guard(snapshot->diff(below, context.epoch, &host.pool)); });
   StepOutcome outcome =
       store_layer(context, key, entries, false, [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
         if (result.unmounted.valid()) result.unmounted.get();
