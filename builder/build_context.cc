@@ -122,9 +122,7 @@ std::optional<SourceNode> BuildContext::find(const std::string& path) {
   return std::move(entry->node);
 }
 
-std::vector<std::pair<std::string, SourceNode>> BuildContext::list(const std::string& path) {
-  return walk_.list(path);
-}
+SourceListing BuildContext::list(const std::string& path) { return walk_.list(path); }
 
 ContextEntry BuildContext::regular_file(const std::string& path) {
   auto entry = walk_.find(path);

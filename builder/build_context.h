@@ -47,7 +47,7 @@ class BuildContext final : public SourceTree {
 
   std::optional<SourceNode> find(const std::string& path) override;
   /// Throws Error when `path` is not a directory that find() would report.
-  std::vector<std::pair<std::string, SourceNode>> list(const std::string& path) override;
+  SourceListing list(const std::string& path) override;
   oci::ContentOpener open(const std::string& path) override;
   /// Throws Error when the file changed while it was read, or cannot be read.
   Digest content_digest(const std::string& path) override;

@@ -78,6 +78,21 @@ std::uint32_t image_mode(const struct stat& info, ContextModes modes) {
 
 }  // namespace
 
+/// Candidates: what is kept, and ignored directories that may hold something kept. Most entries of most
+/// contexts have no traits, so these are apart.
+struct ContextWalk::Listing {
+  SourceListing entries;
+  std::vector<std::pair<std::size_t, ContextTraits>> traits;  // by the place of the entry, in order
+
+  const ContextTraits& traits_of(std::size_t i) const {
+    static const ContextTraits none;
+    const auto found = std::lower_bound(traits.begin(), traits.end(), i,
+                                        [](const auto& one, std::size_t place) { return one.first < place; });
+    return found == traits.end() || found->first != i ? none : found->second;
+  }
+  ContextEntry entry(std::size_t i) const { return {traits_of(i), entries[i].first, entries[i].second}; }
+};
+
 struct ContextWalk::Directory {
   std::mutex mutex;
   std::atomic<bool> ready{false};  // `listing` is final
@@ -134,19 +149,28 @@ const ContextWalk::Listing& ContextWalk::listing(const std::string& path, const 
 ContextWalk::Listing ContextWalk::read_directory(const std::string& path, const Rules& rules) const {
   const UniqueFd fd = open(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
   ++directories_opened_;
-  Listing entries;
+  std::vector<ContextEntry> found;
   list_names(fd.get(), path, [&](const char* name, unsigned char type) {
-    if (auto entry = examine(fd.get(), name, path, rules, type)) entries.push_back(std::move(*entry));
+    if (auto entry = examine(fd.get(), name, path, rules, type)) found.push_back(std::move(*entry));
   });
   // Entries are large: they are moved once, and not whenever two of them are found in the wrong order.
-  std::vector<std::size_t> order(entries.size());
+  std::vector<std::size_t> order(found.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(),
-            [&](std::size_t a, std::size_t b) { return entries[a].name < entries[b].name; });
-  Listing sorted;
-  sorted.reserve(entries.size());
-  for (const std::size_t i : order) sorted.push_back(std::move(entries[i]));
-  return sorted;
+            [&](std::size_t a, std::size_t b) { return found[a].name < found[b].name; });
+  std::vector<SourceListing::Entry> sorted;
+  sorted.reserve(found.size());
+  Listing listing;
+  for (const std::size_t i : order) {
+    ContextEntry& entry = found[i];
+    const bool is_directory = entry.node.attributes.type == oci::FileType::directory;
+    // Of a file nobody needs the rules any more.
+    if (entry.special != ContextEntry::Special::none || (is_directory && !ignore_.empty()))
+      listing.traits.emplace_back(sorted.size(), std::move(static_cast<ContextTraits&>(entry)));
+    sorted.emplace_back(std::move(entry.name), std::move(entry.node));
+  }
+  listing.entries = SourceListing(std::move(sorted));
+  return listing;
 }
 
 std::optional<ContextEntry> ContextWalk::examine(int dir, const std::string& name,
@@ -202,7 +226,7 @@ std::optional<ContextEntry> ContextWalk::examine(int dir, const std::string& nam
       attributes.size = 1;
   }
   if (info.st_nlink > 1 && S_ISREG(info.st_mode)) {
-    entry.node.link_group = cat(identity.device, ":", identity.inode);
+    entry.node.link_group = identity.inode;
   }
   return entry;
 }
@@ -228,11 +252,12 @@ std::optional<ContextEntry> ContextWalk::locate(const std::string& path) {
 
   const auto dir = directory(parent);
   if (dir->ready) {
-    const auto found =
-        std::lower_bound(dir->listing.begin(), dir->listing.end(), name,
-                         [](const ContextEntry& a, const std::string& b) { return a.name < b; });
-    if (found == dir->listing.end() || found->name != name) return std::nullopt;
-    return *found;
+    const SourceListing& entries = dir->listing.entries;
+    const auto* const found =
+        std::lower_bound(entries.begin(), entries.end(), name,
+                         [](const auto& a, const std::string& b) { return a.first < b; });
+    if (found == entries.end() || found->first != name) return std::nullopt;
+    return dir->listing.entry(static_cast<std::size_t>(found - entries.begin()));
   }
   const std::lock_guard guard(dir->mutex);
   if (const auto known = dir->singles.find(name); known != dir->singles.end()) return known->second;
@@ -266,9 +291,11 @@ bool ContextWalk::holds_kept(const std::string& path, const Rules& rules) {
   while (!pending.empty()) {
     const auto [current, current_rules] = std::move(pending.back());
     pending.pop_back();
-    for (const ContextEntry& entry : listing(current, current_rules)) {
-      if (entry.ignored) {
-        pending.emplace_back(child_path(current, entry.name), entry.rules);
+    const Listing& listed = listing(current, current_rules);
+    for (std::size_t i = 0; i < listed.entries.size(); ++i) {
+      const ContextTraits& traits = listed.traits_of(i);
+      if (traits.ignored) {
+        pending.emplace_back(child_path(current, listed.entries[i].first), traits.rules);
         continue;
       }
       for (std::string up = current;; up = split_last(up).first) {
@@ -288,27 +315,33 @@ std::optional<ContextEntry> ContextWalk::find(const std::string& path) {
   return entry;
 }
 
-std::vector<std::pair<std::string, SourceNode>> ContextWalk::list(const std::string& path) {
+SourceListing ContextWalk::list(const std::string& path) {
   const auto entry = locate(path);
   if (!entry || entry->node.attributes.type != oci::FileType::directory) {
     throw Error(cat(printable(path), " is not a directory of the build context"));
   }
-  const Listing& entries = listing(path, entry->rules);
-  std::vector<std::pair<std::string, SourceNode>> visible;
-  visible.reserve(entries.size());
-  for (const ContextEntry& child : entries) {
-    if (child.ignored && !holds_kept(child_path(path, child.name), child.rules)) continue;
-    visible.emplace_back(child.name, child.node);
+  const Listing& found = listing(path, entry->rules);
+  std::vector<std::size_t> hidden;
+  for (const auto& [i, traits] : found.traits) {
+    if (traits.ignored && !holds_kept(child_path(path, found.entries[i].first), traits.rules))
+      hidden.push_back(i);
   }
-  return visible;
+  if (hidden.empty()) return found.entries;
+  std::vector<SourceListing::Entry> visible;
+  visible.reserve(found.entries.size() - hidden.size());
+  for (std::size_t i = 0; i < found.entries.size(); ++i)
+    if (!std::binary_search(hidden.begin(), hidden.end(), i)) visible.push_back(found.entries[i]);
+  return SourceListing(std::move(visible));
 }
 
 std::vector<ContextWalk::Step> ContextWalk::directories_in(const Step& step) {
   std::vector<Step> found;
   try {
-    for (const ContextEntry& child : listing(step.first, step.second)) {
-      if (child.node.attributes.type == oci::FileType::directory)
-        found.emplace_back(child_path(step.first, child.name), child.rules);
+    const Listing& listed = listing(step.first, step.second);
+    for (std::size_t i = 0; i < listed.entries.size(); ++i) {
+      const auto& [name, node] = listed.entries[i];
+      if (node.attributes.type == oci::FileType::directory)
+        found.emplace_back(child_path(step.first, name), listed.traits_of(i).rules);
     }
   } catch (const Error&) {
     // Whoever lists this directory meets the same error and has a place to report it.

@@ -36,14 +36,18 @@ struct ContextOptions {
   std::stop_token stop = {};       ///< ends the reading of content with Cancelled
 };
 
-/// One entry as it was found.
-struct ContextEntry {
+/// What of an entry its node does not tell.
+struct ContextTraits {
   enum class Special : std::uint8_t { none, socket, device };
-  std::string name;
-  SourceNode node;  ///< with the identity on disk
   Special special = Special::none;
   bool ignored = false;  ///< a directory that is only there for what it may hold (IGN-17)
   parser::IgnoreMatcher::State rules;
+};
+
+/// One entry as it was found.
+struct ContextEntry : ContextTraits {
+  std::string name;
+  SourceNode node;  ///< with the identity on disk
 };
 
 /// Reads directories below a root by descriptors, never through a link, and keeps what it read. Ignored
@@ -56,7 +60,7 @@ class ContextWalk {
   /// The visible entry at `path`: not ignored, or a directory on the way to something not ignored.
   std::optional<ContextEntry> find(const std::string& path);
   /// Visible children of `path`, sorted by bytes. Throws Error unless `path` is a visible directory.
-  std::vector<std::pair<std::string, SourceNode>> list(const std::string& path);
+  SourceListing list(const std::string& path);
   /// Reads everything below `path`, in parallel when there is enough of it; errors are left to list().
   void prefetch(const std::string& path, ThreadPool* pool);
   /// The rule that hides `path`, as "line 4 of .dockerignore (*.log)"; nothing when no rule does.
@@ -73,8 +77,7 @@ class ContextWalk {
   std::uint64_t directories_opened() const noexcept { return directories_opened_; }
 
  private:
-  using Listing =
-      std::vector<ContextEntry>;  // candidates: kept, and ignored directories that may hold kept ones
+  struct Listing;
   struct Directory;
   struct Shard;
 

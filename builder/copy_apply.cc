@@ -49,7 +49,7 @@ class CopyApplier {
   }
 
   void apply(const Match& match) {
-    const bool is_directory = match.top.source.attributes.type == FileType::directory;
+    const bool is_directory = match.top.source().attributes.type == FileType::directory;
     Target target = prepare(is_directory, match.base_name);
     links_.clear();
     if (is_directory) {
@@ -82,7 +82,7 @@ class CopyApplier {
 
   /// Unpacks the match if it is an archive, and tells whether it is one.
   bool unpack(const Match& match) {
-    const FileAttributes& attributes = match.top.source.attributes;
+    const FileAttributes& attributes = match.top.source().attributes;
     if (attributes.type != FileType::regular || attributes.size == 0) return false;
     if (!spool_) spool_.emplace(request_.spool.work_fd(), request_.stop);
     auto members = read_archive(tree_.open(match.path), match.base_name, *spool_);
@@ -131,44 +131,47 @@ class CopyApplier {
   /// A directory source: DEST takes its content and its time, nothing else (COPY-20, 25). The root of a
   /// source has no time that means anything (COPY-41).
   void merge_top(const Match& match, DraftNode& directory) {
-    for (const auto& child : match.top.children) copy(child, join_path(match.path, child.name), directory);
-    draft_.set_mtime(directory, match.path.empty() ? request_.build_time : match.top.source.attributes.mtime);
+    for (const auto& child : match.top.children())
+      copy(child, join_path(match.path, child.name()), directory);
+    draft_.set_mtime(directory,
+                     match.path.empty() ? request_.build_time : match.top.source().attributes.mtime);
   }
 
   void copy(const SelectedNode& node, const std::string& path, DraftNode& parent) {
-    if (node.source.attributes.type != FileType::directory) return copy_file(node, path, parent, node.name);
+    if (node.source().attributes.type != FileType::directory)
+      return copy_file(node, path, parent, node.name());
     DraftNode& directory = copy_directory(node, parent);
-    for (const auto& child : node.children) copy(child, join_path(path, child.name), directory);
-    if (!node.on_the_way) draft_.set_mtime(directory, node.source.attributes.mtime);
+    for (const auto& child : node.children()) copy(child, join_path(path, child.name()), directory);
+    if (!node.on_the_way()) draft_.set_mtime(directory, node.source().attributes.mtime);
   }
 
   /// A directory below the top: like the source's, whether it was there or not (COPY-26). One that is only on
   /// the way to something selected is made like the source's but left alone when it is there.
   DraftNode& copy_directory(const SelectedNode& node, DraftNode& parent) {
-    DraftNode* const existing = draft_.find(parent, node.name);
-    FileAttributes attributes = converted(node.source.attributes);
+    DraftNode* const existing = draft_.find(parent, node.name());
+    FileAttributes attributes = converted(node.source().attributes);
     if (existing == nullptr) {
-      if (node.on_the_way) attributes.mtime = request_.build_time;
-      return draft_.put(parent, node.name, std::move(attributes));
+      if (node.on_the_way()) attributes.mtime = request_.build_time;
+      return draft_.put(parent, node.name(), std::move(attributes));
     }
     if (!existing->is_directory()) refuse_non_directory(*existing);
-    if (!node.on_the_way) draft_.set_attributes(*existing, std::move(attributes));
+    if (!node.on_the_way()) draft_.set_attributes(*existing, std::move(attributes));
     return *existing;
   }
 
   void copy_file(const SelectedNode& node, const std::string& path, DraftNode& parent,
-                 const std::string& name) {
-    if (!node.source.link_group.empty()) {
-      if (const auto first = links_.find(node.source.link_group); first != links_.end()) {
+                 std::string_view name) {
+    if (node.source().link_group != 0) {
+      if (const auto first = links_.find(node.source().link_key()); first != links_.end()) {
         return link_file(parent, name, first->second);
       }
     }
-    DraftNode& file = replace(parent, name, converted(node.source.attributes));
+    DraftNode& file = replace(parent, name, converted(node.source().attributes));
     if (file.attributes.type == FileType::regular && file.attributes.size > 0) {
       file.open = tree_.open(path);
       if (may_be_unchanged(file)) file.content = tree_.content_digest(path);
     }
-    if (!node.source.link_group.empty()) links_.emplace(node.source.link_group, &file);
+    if (node.source().link_group != 0) links_.emplace(node.source().link_key(), &file);
   }
 
   /// Only then is it worth asking for the digest, to leave out of the layer what is there already.
@@ -177,17 +180,17 @@ class CopyApplier {
            file.lower->attributes.mtime.seconds == file.attributes.mtime.seconds;
   }
 
-  void link_file(DraftNode& parent, const std::string& name, DraftNode* first) {
+  void link_file(DraftNode& parent, std::string_view name, DraftNode* first) {
     refuse_directory(parent, name);
     draft_.link(parent, name, *first);
   }
 
-  DraftNode& replace(DraftNode& parent, const std::string& name, FileAttributes attributes) {
+  DraftNode& replace(DraftNode& parent, std::string_view name, FileAttributes attributes) {
     refuse_directory(parent, name);
     return draft_.put(parent, name, std::move(attributes));
   }
 
-  void refuse_directory(DraftNode& parent, const std::string& name) {
+  void refuse_directory(DraftNode& parent, std::string_view name) {
     const DraftNode* const existing = draft_.find(parent, name);
     if (existing == nullptr || !existing->is_directory()) return;
     throw Error(cat("cannot replace to directory ", printable(DraftTree::path_of(*existing)), " with file"));
@@ -206,8 +209,8 @@ class CopyApplier {
     } else if (mode_) {
       attributes.mode = mode_->apply(attributes.mode, attributes.type == FileType::directory);
     }
-    std::erase_if(attributes.xattrs,
-                  [](const auto& attribute) { return attribute.first != "security.capability"; });
+    attributes.xattrs.erase_if(
+        [](const auto& attribute) { return attribute.first != "security.capability"; });
     return attributes;
   }
 
@@ -218,7 +221,8 @@ class CopyApplier {
   std::optional<Spool> spool_;
   std::optional<Owner> owner_;
   std::optional<parser::FileModeChange> mode_;
-  std::map<std::string, DraftNode*> links_;  ///< by the source's link group; of the current match (COPY-40)
+  std::map<std::pair<std::uint64_t, std::uint64_t>, DraftNode*>
+      links_;  ///< by link_key(); of the current match (COPY-40)
 };
 
 }  // namespace

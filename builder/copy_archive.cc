@@ -161,7 +161,7 @@ class MemberReader {
     std::size_t size = 0;
     while (::archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK) {
       if (name != nullptr && std::string_view(name) == "security.capability") {
-        attributes.xattrs.emplace(name, std::string(static_cast<const char*>(value), size));
+        attributes.xattrs.add(name, std::string(static_cast<const char*>(value), size));
       }
     }
   }

@@ -68,12 +68,12 @@ void append_attributes(std::string& out, const FileAttributes& attributes, const
 }
 
 bool has_bytes(const SelectedNode& node) {
-  return node.source.attributes.type == FileType::regular && node.source.attributes.size > 0;
+  return node.source().attributes.type == FileType::regular && node.source().attributes.size > 0;
 }
 
 std::size_t count_entries(const SelectedNode& node) {
   std::size_t count = 1;
-  for (const auto& child : node.children) count += count_entries(child);
+  for (const auto& child : node.children()) count += count_entries(child);
   return count;
 }
 
@@ -82,9 +82,9 @@ template <typename Visit>
 void visit_all(const SelectedNode& node, std::string& path, const Visit& visit) {
   visit(node, path);
   const std::size_t length = path.size();
-  for (const auto& child : node.children) {
-    if (!path.empty() && !child.name.empty()) path += '/';
-    path += child.name;
+  for (const auto& child : node.children()) {
+    if (!path.empty() && !child.name().empty()) path += '/';
+    path += child.name();
     visit_all(child, path, visit);
     path.resize(length);
   }
@@ -101,14 +101,14 @@ class FilesDigest {
     line_.clear();
     append_sized(line_, below);
     const std::size_t described = line_.size();
-    if (below.empty() && node.source.attributes.type == FileType::directory) {
+    if (below.empty() && node.source().attributes.type == FileType::directory) {
       line_ += "dir";  // of a directory that is copied only the content reaches the image (COPY-20)
     } else {
-      append_attributes(line_, node.source.attributes, change_);
+      append_attributes(line_, node.source().attributes, change_);
     }
-    if (node.source.attributes.type == FileType::regular) {
+    if (node.source().attributes.type == FileType::regular) {
       line_ += ' ';
-      append_number(line_, node.source.attributes.size);
+      append_number(line_, node.source().attributes.size);
       if (content != nullptr) line_ += cat(' ', content->hex());
     }
     line_ += '\n';
@@ -133,23 +133,51 @@ class FilesDigest {
   std::string line_;
 };
 
-/// The digests of all selected files with bytes, in the order of visit_all().
+/// The digests of all selected files with bytes, in the order of visit_all(). Asked for by the thousand,
+/// since the paths of all would take as much room as the files themselves do in the selection.
+class ContentDigests {
+ public:
+  explicit ContentDigests(SourceTree& tree) : tree_(tree) {}
+
+  void add(const std::string& path, const SourceNode& node) {
+    files_.push_back({path, &node});
+    if (files_.size() == kFilesAtOnce) ask();
+  }
+  std::vector<Digest> take() {
+    ask();
+    return std::move(digests_);
+  }
+
+ private:
+  static constexpr std::size_t kFilesAtOnce = 16 * 1024;
+
+  void ask() {
+    const auto digests = tree_.content_digests(files_);
+    digests_.insert(digests_.end(), digests.begin(), digests.end());
+    files_.clear();
+  }
+
+  SourceTree& tree_;
+  std::vector<ListedFile> files_;
+  std::vector<Digest> digests_;
+};
+
 std::vector<Digest> content_digests(SourceTree& tree, const std::vector<SelectedSource>& sources) {
-  std::vector<ListedFile> files;
+  ContentDigests digests(tree);
   for (const auto& source : sources) {
     for (const auto& match : source.matches) {
       std::string path = match.path;
       visit_all(match.top, path, [&](const SelectedNode& node, const std::string& at) {
-        if (has_bytes(node)) files.push_back({at, &node.source});
+        if (has_bytes(node)) digests.add(at, node.source());
       });
     }
   }
-  return tree.content_digests(files);
+  return digests.take();
 }
 
 bool belongs_to_root(const SelectedNode& node) {
-  return node.source.attributes.uid == 0 && node.source.attributes.gid == 0 &&
-         std::all_of(node.children.begin(), node.children.end(), belongs_to_root);
+  return node.source().attributes.uid == 0 && node.source().attributes.gid == 0 &&
+         std::all_of(node.children().begin(), node.children().end(), belongs_to_root);
 }
 
 /// `content` is where the digests of this source's files begin; it is moved behind them, or null.
@@ -158,7 +186,7 @@ void add_source(cache::CacheKeyBuilder& key, const Digest*& content, const Selec
   key.add("source", cat(source.parents ? "parents " : source.wildcard ? "wildcard " : "", source.key_name));
   FilesDigest files(change, explain ? &key : nullptr);
   for (const auto& match : source.matches) {
-    const bool is_directory = match.top.source.attributes.type == FileType::directory;
+    const bool is_directory = match.top.source().attributes.type == FileType::directory;
     // The name of a directory does not reach the result: its content does.
     files.add_text(source.wildcard && !source.parents && !is_directory ? match.base_name : "");
     // Of a directory that a wildcard found the name is no part of the key, so it cannot be one of a label.
@@ -192,7 +220,7 @@ bool Selection::must_hash(std::uint64_t bytes) const {
       std::string path_of_match = match.path;
       visit_all(match.top, path_of_match, [&](const SelectedNode& node, const std::string& path) {
         if (unknown < bytes && has_bytes(node) && !tree_.digest_is_known(path))
-          unknown += node.source.attributes.size;
+          unknown += node.source().attributes.size;
       });
     }
   }

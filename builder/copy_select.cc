@@ -39,8 +39,10 @@ class TreeSelector {
     include_ = parser::IgnoreMatcher::from_patterns({text});
   }
 
-  std::vector<SelectedNode> below(const std::string& path) {
+  /// `listings` gets what the nodes are in.
+  std::vector<SelectedNode> below(const std::string& path, std::vector<SourceListing>& listings) {
     prefix_ = path;
+    listings_ = &listings;
     if (!include_pattern_) tree_.prefetch(path);
     return children("", {}, {}, !include_pattern_);
   }
@@ -51,9 +53,11 @@ class TreeSelector {
   std::vector<SelectedNode> children(const std::string& directory, const State& excluded,
                                      const State& included, bool all_included) {
     std::vector<SelectedNode> selected;
-    auto listed = tree_.list(join_path(prefix_, directory));
+    const SourceListing listed = tree_.list(join_path(prefix_, directory));
+    if (!listed.empty()) listings_->push_back(listed);
     selected.reserve(listed.size());
-    for (auto& [name, node] : listed) {
+    for (const auto& child : listed) {
+      const auto& [name, node] = child;
       const bool needs_path = !excludes_.empty() || !all_included || is_directory(node);
       const std::string path = needs_path ? join_path(directory, name) : std::string();
       const State exclude = excludes_.empty() ? State() : excludes_.enter(excluded, path);
@@ -63,11 +67,11 @@ class TreeSelector {
         include = include_.enter(included, path);
         wanted = include.ignored();
       }
-      SelectedNode entry{std::move(name), std::move(node), !wanted || exclude.ignored(), {}};
-      if (is_directory(entry.source) && may_hold_more(path, exclude, wanted)) {
-        entry.children = children(path, exclude, include, wanted);
+      SelectedNode entry(child, !wanted || exclude.ignored());
+      if (is_directory(node) && may_hold_more(path, exclude, wanted)) {
+        entry.set_children(children(path, exclude, include, wanted));
       }
-      if (!entry.on_the_way || !entry.children.empty()) selected.push_back(std::move(entry));
+      if (!entry.on_the_way() || !entry.children().empty()) selected.push_back(std::move(entry));
     }
     return selected;
   }
@@ -82,6 +86,7 @@ class TreeSelector {
   std::optional<parser::PathPattern> include_pattern_;
   parser::IgnoreMatcher include_;
   std::string prefix_;
+  std::vector<SourceListing>* listings_ = nullptr;
 };
 
 class Selector {
@@ -107,12 +112,18 @@ class Selector {
     return source;
   }
 
+  /// A match without what is below it.
+  static Match match_of(std::string base_name, ResolvedSource real) {
+    const SourceListing alone({{std::string(), std::move(*real.node)}});
+    return {std::move(base_name), std::move(real.path), SelectedNode(alone[0], false), {alone}};
+  }
+
   Match match(const std::string& path) {
     ResolvedSource real = resolve_source(tree_, path, true);
     if (!real.node) throw_not_found(tree_, path);
-    Match result{base_name_of(path), std::move(real.path), {"", std::move(*real.node), false, {}}};
-    if (is_directory(result.top.source))
-      result.top.children = TreeSelector(tree_, excludes_).below(result.path);
+    Match result = match_of(base_name_of(path), std::move(real));
+    if (is_directory(result.top.source()))
+      result.top.set_children(TreeSelector(tree_, excludes_).below(result.path, result.listings));
     return result;
   }
 
@@ -133,10 +144,10 @@ class Selector {
     source.key_name = pattern;
     source.wildcard = has_wildcard(pattern);
     source.parents = true;
-    Match result{base_name_of(root_text), std::move(root.path), {"", std::move(*root.node), false, {}}};
+    Match result = match_of(base_name_of(root_text), std::move(root));
     TreeSelector selector(tree_, excludes_);
     selector.include_only(pattern);
-    result.top.children = selector.below(result.path);
+    result.top.set_children(selector.below(result.path, result.listings));
     source.matches.push_back(std::move(result));
     return source;
   }
@@ -163,8 +174,8 @@ class Selector {
 };
 
 std::uint64_t bytes_of(const SelectedNode& node) {
-  std::uint64_t sum = node.source.attributes.type == FileType::regular ? node.source.attributes.size : 0;
-  for (const auto& child : node.children) sum += bytes_of(child);
+  std::uint64_t sum = node.source().attributes.type == FileType::regular ? node.source().attributes.size : 0;
+  for (const auto& child : node.children()) sum += bytes_of(child);
   return sum;
 }
 

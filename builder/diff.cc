@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
 #include <unordered_map>
@@ -136,6 +137,8 @@ UpperDiff diff_upper(std::shared_ptr<const RootDir> upper, const oci::FileTree& 
   UpperDiff out;
   for (const auto& node : walk.nodes)
     if (node.linked) out.linked.push_back(node.entry.path);
+  out.entries.reserve(static_cast<std::size_t>(
+      std::count_if(walk.nodes.begin(), walk.nodes.end(), [](const auto& node) { return node.changed; })));
   for (auto& node : walk.nodes)
     if (node.changed) out.entries.push_back(pending(node, upper));
   for (const auto& node : walk.nodes) {

@@ -62,8 +62,8 @@ Snapshot clamp_layers(const Snapshot& snapshot, std::int64_t epoch, const Compre
   for (std::size_t i = 0; i < out.layers.size(); ++i) {
     oci::LayerBlob& layer = out.layers[i];
     if (i >= snapshot.inherited && has_later_time(*host.indexes.get(layer), epoch)) {
-      const oci::WrittenLayer written = rewrite_layer(layer, epoch, how, host, stop);
-      host.indexes.put(written.layer.diff_id, written.index);
+      oci::WrittenLayer written = rewrite_layer(layer, epoch, how, host, stop);
+      host.indexes.put(written.layer.diff_id, std::move(written.index));
       layer = written.layer;
     }
     out.chain = oci::chain(out.chain, layer.diff_id);

@@ -21,10 +21,10 @@ LayerIndexes::LayerIndexes(const StoreDir& store, oci::BlobStore& blobs,
   dir_ = open_at(store.fd(), "indexes", O_RDONLY | O_DIRECTORY);
 }
 
-void LayerIndexes::put(const oci::DiffId& id, const oci::LayerIndex& index) {
+void LayerIndexes::put(const oci::DiffId& id, oci::LayerIndex index) {
   store_.publish(dir_.get(), id.value.hex(), index.serialize());
   const std::lock_guard guard(mutex_);
-  indexes_[id.value] = std::make_shared<const oci::LayerIndex>(index);
+  indexes_[id.value] = std::make_shared<const oci::LayerIndex>(std::move(index));
 }
 
 std::optional<oci::LayerIndex> LayerIndexes::read(const oci::DiffId& id) const {

@@ -24,7 +24,7 @@ class LayerIndexes {
                std::function<void(const oci::LayerBlob&)> fetch);
 
   /// Keeps the index of a layer that was just written.
-  void put(const oci::DiffId& id, const oci::LayerIndex& index);
+  void put(const oci::DiffId& id, oci::LayerIndex index);
   std::shared_ptr<const oci::LayerIndex> get(const oci::LayerBlob& layer);
   /// The merged tree of `layers`, base first. Trees of known stacks are reused.
   oci::FileTree tree(const std::vector<oci::LayerBlob>& layers);

@@ -54,9 +54,9 @@ MemorySource::Item& MemorySource::make(const std::string& path, SourceNode node)
 void MemorySource::add(const std::string& path, SourceNode node) { make(path, std::move(node)); }
 
 void MemorySource::add_file(const std::string& path, oci::FileAttributes attributes, std::string data,
-                            std::string link_group) {
+                            std::uint64_t link_group) {
   attributes.size = data.size();
-  Item& item = make(path, {std::move(attributes), std::move(link_group)});
+  Item& item = make(path, {std::move(attributes), link_group});
   item.content = sha256(data);
   item.open = [data = std::make_shared<const std::string>(std::move(data))] {
     return std::make_unique<StringSource>(*data);
@@ -65,7 +65,7 @@ void MemorySource::add_file(const std::string& path, oci::FileAttributes attribu
 
 void MemorySource::add_file(const std::string& path, oci::FileAttributes attributes, oci::ContentOpener open,
                             const Digest& content) {
-  Item& item = make(path, {std::move(attributes), {}});
+  Item& item = make(path, {std::move(attributes)});
   item.content = content;
   item.open = std::move(open);
 }
@@ -93,12 +93,12 @@ std::optional<SourceNode> MemorySource::find(const std::string& path) {
   return item->node;
 }
 
-std::vector<std::pair<std::string, SourceNode>> MemorySource::list(const std::string& path) {
-  std::vector<std::pair<std::string, SourceNode>> children;
+SourceListing MemorySource::list(const std::string& path) {
+  std::vector<SourceListing::Entry> children;
   if (const Item* const item = look(path)) {
     for (const auto& [name, child] : item->children) children.emplace_back(name, child->node);
   }
-  return children;
+  return SourceListing(std::move(children));
 }
 
 oci::ContentOpener MemorySource::open(const std::string& path) { return regular_file(path).open; }

@@ -22,13 +22,13 @@ class MemorySource final : public SourceTree {
   void add(const std::string& path, SourceNode node);
   /// A regular file whose bytes are here; its size is set.
   void add_file(const std::string& path, oci::FileAttributes attributes, std::string data,
-                std::string link_group = {});
+                std::uint64_t link_group = 0);
   /// A regular file whose bytes are elsewhere, with the digest somebody computed on the way.
   void add_file(const std::string& path, oci::FileAttributes attributes, oci::ContentOpener open,
                 const Digest& content);
 
   std::optional<SourceNode> find(const std::string& path) override;
-  std::vector<std::pair<std::string, SourceNode>> list(const std::string& path) override;
+  SourceListing list(const std::string& path) override;
   oci::ContentOpener open(const std::string& path) override;
   Digest content_digest(const std::string& path) override;
 

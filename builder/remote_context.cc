@@ -55,14 +55,16 @@ class ArchiveContext final : public SourceTree {
   ArchiveContext(std::vector<ArchiveMember> members, std::shared_ptr<Spool> spool)
       : spool_(std::move(spool)) {
     std::map<std::string, const ArchiveMember*> files;
+    std::map<std::string, std::uint64_t> link_groups;
     for (const auto& member : members) {
       const std::string path = clean_member_path(member.path);
       if (path.empty()) continue;
       const ArchiveMember* real = &member;
-      std::string group;
+      std::uint64_t link_group = 0;
       if (member.link_to) {
-        group = clean_member_path(*member.link_to);
-        const auto target = files.find(group);
+        const std::string linked = clean_member_path(*member.link_to);
+        link_group = link_groups.try_emplace(linked, link_groups.size() + 1).first->second;
+        const auto target = files.find(linked);
         if (target == files.end())
           throw IntegrityError(cat("the context archive links to a missing file: ", printable(path)));
         real = target->second;
@@ -72,7 +74,7 @@ class ArchiveContext final : public SourceTree {
         newest_ = seconds;
       files[path] = real;
       if (real->attributes.type != oci::FileType::regular) {
-        tree_.add(path, {real->attributes, group});
+        tree_.add(path, {real->attributes, link_group});
       } else if (real->open) {
         tree_.add_file(path, real->attributes, real->open, digest_of(real->open));
       } else {
@@ -82,9 +84,7 @@ class ArchiveContext final : public SourceTree {
   }
 
   std::optional<SourceNode> find(const std::string& path) override { return tree_.find(path); }
-  std::vector<std::pair<std::string, SourceNode>> list(const std::string& path) override {
-    return tree_.list(path);
-  }
+  SourceListing list(const std::string& path) override { return tree_.list(path); }
   oci::ContentOpener open(const std::string& path) override { return tree_.open(path); }
   Digest content_digest(const std::string& path) override { return tree_.content_digest(path); }
 

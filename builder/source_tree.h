@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,9 +18,34 @@ namespace imgbuild::builder {
 /// gives 0:0 owners and no xattrs (COPY-40), a stage gives its real ones (COPY-42).
 struct SourceNode {
   oci::FileAttributes attributes;
-  std::string link_group;  ///< equal and non-empty for the names of one inode
+  std::uint64_t link_group = 0;  ///< of an inode with several names, the same for all on one device; else 0
   /// Of the file on disk as it was listed, where there is one: so that it need not be looked up again.
   std::optional<cache::FileIdentity> identity = {};
+
+  /// Equal for the names of one inode. Only where there is a link group.
+  std::pair<std::uint64_t, std::uint64_t> link_key() const {
+    return {identity ? identity->device : 0, link_group};
+  }
+};
+
+/// The entries of one directory and their names, sorted by bytes. A value; copies share the entries, which
+/// never change: what was selected from a large tree need not be kept twice.
+class SourceListing {
+ public:
+  using Entry = std::pair<std::string, SourceNode>;
+
+  SourceListing() = default;
+  explicit SourceListing(std::vector<Entry> entries)
+      : entries_(std::make_shared<const std::vector<Entry>>(std::move(entries))) {}
+
+  std::size_t size() const noexcept { return entries_ ? entries_->size() : 0; }
+  bool empty() const noexcept { return size() == 0; }
+  const Entry* begin() const noexcept { return entries_ ? entries_->data() : nullptr; }
+  const Entry* end() const noexcept { return begin() + size(); }
+  const Entry& operator[](std::size_t i) const noexcept { return begin()[i]; }
+
+ private:
+  std::shared_ptr<const std::vector<Entry>> entries_;
 };
 
 /// A regular file as list() or find() gave it. The node is borrowed.
@@ -37,7 +65,7 @@ class SourceTree {
   /// ignored).
   virtual std::optional<SourceNode> find(const std::string& path) = 0;
   /// The children of directory `path`, sorted by bytes, ignored ones left out.
-  virtual std::vector<std::pair<std::string, SourceNode>> list(const std::string& path) = 0;
+  virtual SourceListing list(const std::string& path) = 0;
   /// Opens the bytes of the regular file `path`; the returned opener may outlive this call, not this tree.
   /// Throws from the opener when the file changed since it was listed (FS-51).
   virtual oci::ContentOpener open(const std::string& path) = 0;

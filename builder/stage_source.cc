@@ -23,13 +23,13 @@ class StageSource final : public SourceTree {
     return source_node(*node);
   }
 
-  std::vector<std::pair<std::string, SourceNode>> list(const std::string& path) override {
+  SourceListing list(const std::string& path) override {
     const auto directory = tree_.find(path);
-    std::vector<std::pair<std::string, SourceNode>> children;
-    if (!directory) return children;
+    if (!directory) return {};
+    std::vector<SourceListing::Entry> children;
     children.reserve(directory->children.size());
     for (const auto& [name, node] : directory->children) children.emplace_back(name, source_node(*node));
-    return children;
+    return SourceListing(std::move(children));
   }
 
   oci::ContentOpener open(const std::string& path) override {
@@ -60,9 +60,7 @@ class StageSource final : public SourceTree {
   }
 
  private:
-  static SourceNode source_node(const oci::FileNode& node) {
-    return {node.attributes, node.link_group == 0 ? std::string() : std::to_string(node.link_group)};
-  }
+  static SourceNode source_node(const oci::FileNode& node) { return {node.attributes, node.link_group}; }
 
   oci::FileNodePtr regular_file(const std::string& path) const {
     auto node = tree_.find(path);

@@ -40,10 +40,9 @@ void visit_all(SourceTree& tree, const std::string& path, const SourceNode& top,
     open.pop_back();
     visit(item.relative, item.node);
     if (item.node.attributes.type != FileType::directory) continue;
-    auto children = tree.list(item.relative.empty() ? path : below(path, item.relative));
-    for (auto child = children.rbegin(); child != children.rend(); ++child) {
-      open.push_back({below(item.relative, child->first), std::move(child->second)});
-    }
+    const auto children = tree.list(item.relative.empty() ? path : below(path, item.relative));
+    for (std::size_t i = children.size(); i-- > 0;)
+      open.push_back({below(item.relative, children[i].first), children[i].second});
   }
 }
 
@@ -122,8 +121,8 @@ class SubtreeWriter {
 
   bool link_to_earlier(const std::string& relative, const SourceNode& node, int parent,
                        const std::string& name) {
-    if (node.link_group.empty()) return false;
-    const auto [known, fresh] = links_.emplace(node.link_group, relative);
+    if (node.link_group == 0) return false;
+    const auto [known, fresh] = links_.emplace(node.link_key(), relative);
     if (fresh) return false;
     UniqueFd first_dir;
     const int from = parent_of_known(known->second, first_dir);
@@ -185,7 +184,7 @@ class SubtreeWriter {
   const WriteOptions& options_;
   std::vector<std::pair<std::string, UniqueFd>> open_;
   std::vector<std::pair<std::string, oci::FileAttributes>> late_;
-  std::map<std::string, std::string> links_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> links_;
 };
 
 }  // namespace

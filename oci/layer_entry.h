@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +9,7 @@
 #include "base/digest.h"
 #include "base/stream.h"
 #include "base/timestamp.h"
+#include "oci/xattrs.h"
 
 namespace imgbuild::oci {
 
@@ -40,7 +40,7 @@ struct FileAttributes {
   std::string link_target;  ///< symlinks only, raw bytes
   std::uint32_t device_major = 0;
   std::uint32_t device_minor = 0;
-  std::map<std::string, std::string> xattrs;  ///< raw values; only what layers carry (LAY-19)
+  Xattrs xattrs;  ///< raw values; only what layers carry (LAY-19)
   bool operator==(const FileAttributes&) const = default;
 };
 

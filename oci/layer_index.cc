@@ -157,8 +157,8 @@ void decode_attributes(Decoder& in, unsigned flags, FileAttributes& a) {
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::string_view name = in.text();
     const std::string_view value = in.text();
-    if (!a.xattrs.empty() && name <= a.xattrs.rbegin()->first) fail("attribute names are out of order");
-    a.xattrs.emplace_hint(a.xattrs.end(), name, value);
+    if (!a.xattrs.empty() && name <= a.xattrs.last_name()) fail("attribute names are out of order");
+    a.xattrs.add(name, std::string(value));
   }
 }
 

@@ -278,7 +278,7 @@ void TarReader::set_attributes(const Block& block, FileType type) {
   }
   if (!pax_) return;
   for (auto& [name, value] : pax_->xattrs) {
-    if (layer_keeps_xattr(name)) a.xattrs.emplace_hint(a.xattrs.end(), name, std::move(value));
+    if (layer_keeps_xattr(name)) a.xattrs.add(name, std::move(value));
   }
 }
 

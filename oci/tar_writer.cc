@@ -109,7 +109,7 @@ struct Header {
   std::int64_t mtime = 0;
   std::uint32_t device_major = 0;
   std::uint32_t device_minor = 0;
-  std::map<std::string, std::string> xattrs;
+  Xattrs xattrs;
 };
 
 Header make_header(const LayerEntry& entry, const FileAttributes& a) {

@@ -66,7 +66,7 @@ class TarWriter {
   TarOptions options_;
   std::unordered_map<std::string, Seen> seen_;
   /// The few entries with extended attributes, for hard links to them.
-  std::unordered_map<std::string, std::map<std::string, std::string>> seen_xattrs_;
+  std::unordered_map<std::string, Xattrs> seen_xattrs_;
   /// The directory whose whiteouts may come now; nothing when an other entry stood between.
   std::optional<std::string> whiteouts_of_ = std::string();
   std::string checked_parent_;  ///< the last one found right: entries of a directory follow each other

@@ -240,7 +240,7 @@ oci::WrittenLayer write_step_layer(const StepContext& context,
   const PartTimer timer(context.times, PartTimes::Part::publish);
   if (!written.packed.pieces.empty())
     save_layer_pieces(host.store, written.layer.blob.digest, how, written.packed.pieces);
-  host.indexes.put(written.layer.diff_id, written.index);
+  host.indexes.put(written.layer.diff_id, std::move(written.index));
   return written;
 }
 

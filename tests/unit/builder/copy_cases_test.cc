@@ -90,8 +90,10 @@ void add_entry(MemorySource& tree, const json& entry) {
     REQUIRE(node);
     const auto bytes = tree.open(target)();
     const std::string data = read_all(*bytes, 1 << 20, target);
-    tree.add_file(target, node->attributes, data, target);
-    return tree.add_file(path, node->attributes, data, target);
+    const std::uint64_t group =
+        node->link_group != 0 ? node->link_group : std::hash<std::string>()(target) | 1;
+    tree.add_file(target, node->attributes, data, group);
+    return tree.add_file(path, node->attributes, data, group);
   } else {
     REQUIRE(type == "file");
     const std::string data =

@@ -119,7 +119,7 @@ TEST_CASE("a missing source names the rule that hides it") {
       root.attributes.type = oci::FileType::directory;
       return root;
     }
-    std::vector<std::pair<std::string, SourceNode>> list(const std::string&) override { return {}; }
+    SourceListing list(const std::string&) override { return {}; }
     oci::ContentOpener open(const std::string&) override { return {}; }
     Digest content_digest(const std::string&) override { return sha256(""); }
     std::optional<std::string> explain_absence(const std::string&) override {

@@ -64,7 +64,7 @@ void add_random(Dice& dice, MemorySource& tree, const std::string& path) {
       node.attributes.type = oci::FileType::fifo;
       break;
     case 3:
-      return tree.add_file(path, node.attributes, "linked", "group");
+      return tree.add_file(path, node.attributes, "linked", 1);
     default:
       return tree.add_file(path, node.attributes, std::string(dice.roll(3), 'x'));
   }
