@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,6 +17,7 @@
 #include "base/hash.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
+#include "builder/copy_engine.h"
 
 using namespace imgbuild;
 using namespace imgbuild::builder;
@@ -515,4 +517,24 @@ TEST_CASE("a context must be a directory") {
   CHECK_THROWS_AS(open_build_context(tree.path + "/f", {}, tree.memo, nullptr, wall_clock_now), SystemError);
   CHECK_THROWS_AS(open_build_context(tree.path + "/none", {}, tree.memo, nullptr, wall_clock_now),
                   SystemError);
+}
+
+TEST_CASE("what is selected from a large context is kept once") {
+  Tree tree;
+  constexpr std::size_t kDirs = 40, kFiles = 100;
+  for (std::size_t d = 0; d < kDirs; ++d) {
+    tree.mkdir(cat("d", d));
+    for (std::size_t f = 0; f < kFiles; ++f) tree.write(cat("d", d, "/f", f), "");
+  }
+  const auto context = open_build_context(tree.path, {}, tree.memo, nullptr, wall_clock_now);
+  const auto in_use = [] {
+    const struct mallinfo2 info = ::mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  const std::size_t before = in_use();
+  const auto selection = select_sources({.sources = {"."}, .inline_files = {}, .destination = "/"}, *context);
+  const std::size_t used = in_use() - before;
+  CHECK(context->list("d7").begin() == context->list("d7").begin());
+  // 216 bytes of each, and some for its directory. Where the allocator does not count, this is 0.
+  CHECK(used / (kDirs * kFiles) < 300);
 }
