@@ -200,20 +200,14 @@ class RangeWalker {
         if (!innermost) first_ = i + 1;
         continue;
       }
-      Part& before = last_part_of(i);
-      if (stack_[i].rest == nullptr) stack_[i].rest = &shared_.parts.add_behind(before);
-      Part& part = shared_.parts.add_behind(before);
+      // Of the levels further in none was shared from, or this one would have been passed over: so up to the
+      // end of its range this thread writes into the same part.
+      if (stack_[i].rest == nullptr) stack_[i].rest = &shared_.parts.add_behind(*part_);
+      Part& part = shared_.parts.add_behind(*part_);
       const std::size_t end = std::exchange(range.end, middle);
       crew_.add({range.directory, middle, end, &part});
       return;
     }
-  }
-
-  /// The part that this thread will be writing when it comes to the end of the range at `level`.
-  Part& last_part_of(std::size_t level) {
-    for (std::size_t i = level + 1; i < stack_.size(); ++i)
-      if (stack_[i].rest != nullptr) return *stack_[i].rest;
-    return *part_;
   }
 
   Shared& shared_;
@@ -222,7 +216,7 @@ class RangeWalker {
   UpperEntryReader reader_;
   Part* part_ = nullptr;
   std::vector<Level> stack_;
-  std::size_t first_ = 0;  ///< the levels above have nothing to share, and will not
+  std::size_t first_ = 0;  ///< the levels further out have nothing to share, and will not have
   std::size_t walked_ = 0;
 };
 
