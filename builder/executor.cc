@@ -1,12 +1,13 @@
-#include "builder/history.h"
 #include "builder/executor.h"
 
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "builder/history.h"
 #include "builder/layer_content.h"
 #include "builder/memory_source.h"
 #include "builder/named_contexts.h"
@@ -90,6 +91,9 @@ class Execution final : public Origins {
     std::optional<Snapshot> snapshot;
     std::vector<std::optional<Timestamp>> created;  // of the stage's own history entries
     std::optional<Timestamp> context_created;       // of the layer a context as base makes
+    /// Layers of steps that the next step may start on before they are stored; by step. An item is written by
+    /// its step before its release, and read and reset by the next step.
+    std::vector<std::shared_ptr<const PendingLayer>> pending;
   };
 
   std::size_t job_count() const {
@@ -128,19 +132,36 @@ class Execution final : public Origins {
       Task start;
       if (const auto* base = std::get_if<FromStage>(&stages[i].base))
         start.waits_for = {last_task.at(base->stage)};
-      start.run = [this, i](std::stop_token) { start_stage(i); };
+      start.run = [this, i](std::stop_token, const Release&) { start_stage(i); };
       tasks.push_back(std::move(start));
       for (std::size_t s = 0; s < stages[i].steps.size(); ++s) {
         Task task;
-        task.waits_for = {tasks.size() - 1};
+        // A command can start on the files of the one before it (docs/adr/0015), which then lies on stored
+        // layers: one layer is pending at a time.
+        if (follows_command(stages[i], s)) {
+          task.waits_for_release = {tasks.size() - 1};
+          task.waits_for = {tasks.size() - 2};
+        } else {
+          task.waits_for = {tasks.size() - 1};
+        }
         for (const std::size_t needed : stages_needed(stages[i].steps[s]))
           task.waits_for.push_back(last_task.at(needed));
-        task.run = [this, i, s, id = step_id++](std::stop_token stop) { run_step(i, s, id, stop); };
+        task.run = [this, i, s, id = step_id++](std::stop_token stop, const Release& release) {
+          run_step(i, s, id, stop, release);
+        };
         tasks.push_back(std::move(task));
       }
       last_task[i] = tasks.size() - 1;
     }
     return tasks;
+  }
+
+  /// Whether the step and the one before it are commands.
+  static bool follows_command(const PlannedStage& stage, std::size_t step) {
+    const auto is_command = [&](std::size_t number) {
+      return std::holds_alternative<RunOp>(stage.steps[number].op);
+    };
+    return step > 0 && is_command(step - 1) && is_command(step);
   }
 
   static std::vector<std::size_t> stages_needed(const PlanStep& step) {
@@ -159,6 +180,7 @@ class Execution final : public Origins {
     const PlannedStage& stage = inputs_.plan.stages[number];
     StageState& state = stages_[number];
     state.created.resize(stage.history.size());
+    state.pending.resize(stage.steps.size());
     state.snapshot = snapshot(stage.base);
     if (state.snapshot) return;
     const StepOutcome outcome = run_context(std::get<FromContext>(stage.base), stage);
@@ -168,7 +190,7 @@ class Execution final : public Origins {
 
   /// `FROM` a named context that is a directory: its files are one layer on scratch (CTX-11, CTX-14).
   StepOutcome run_context(const FromContext& context, const PlannedStage& stage) {
-    const Snapshot scratch{{}, std::nullopt, key_of("scratch-v1", "")};
+    const Below scratch(Snapshot{{}, std::nullopt, key_of("scratch-v1", "")});
     const CopyOp op{.from = context, .sources = {"/"}, .inline_files = {}, .destination = "/"};
     const PlanStep step{.op = op, .title = stage.from_title, .where = stage.where};
     const StepContext step_context{inputs_.request,
@@ -181,13 +203,15 @@ class Execution final : public Origins {
                                    scratch,
                                    inputs_.request.use_cache,
                                    inputs_.plan.source_date_epoch,
-                                   times_};
+                                   times_,
+                                   stop_};
     return run_copy(step_context, op, stop_);
   }
 
   // ---- steps
 
-  void run_step(std::size_t stage_number, std::size_t step_number, StepId id, std::stop_token stop) {
+  void run_step(std::size_t stage_number, std::size_t step_number, StepId id, std::stop_token stop,
+                const Release& release) {
     const PlannedStage& stage = inputs_.plan.stages[stage_number];
     const PlanStep& step = stage.steps[step_number];
     events_.on_event(StepStarted{id, label(stage, step_number), step.where});
@@ -195,11 +219,36 @@ class Execution final : public Origins {
     const auto finished = [&](StepFinished::How how) {
       events_.on_event(StepFinished{id, how, std::chrono::steady_clock::now() - begin});
     };
+    StageState& state = stages_[stage_number];
+    std::shared_ptr<const PendingLayer> pending;
+    const auto go_ahead = [&](std::shared_ptr<const PendingLayer> layer) {
+      pending = layer;
+      state.pending[step_number] = std::move(layer);
+      release();
+    };
     try {
-      const StepOutcome outcome = dispatch(stage_number, step, id, stop);
-      StageState& state = stages_[stage_number];
+      const Below before = take_below(state, step_number);
+      const bool may_go_ahead =
+          step_number + 1 < stage.steps.size() && follows_command(stage, step_number + 1);
+      const StepContext context{inputs_.request,
+                                host_,
+                                *this,
+                                events_,
+                                stage,
+                                step,
+                                id,
+                                before,
+                                inputs_.request.use_cache && !stage.no_cache,
+                                inputs_.plan.source_date_epoch,
+                                times_,
+                                stop,
+                                may_go_ahead ? go_ahead : decltype(StepContext::go_ahead)(),
+                                stop_};
+      const StepOutcome outcome = dispatch(context, step, stop);
+      // Before the next step learns that this layer is stored: it is the next to write here.
       state.snapshot = outcome.after;
       if (step.history < state.created.size()) state.created[step.history] = outcome.created;
+      if (pending) pending->stored(outcome.after);
       ++(outcome.how == StepFinished::How::cached ? steps_cached_ : steps_run_);
       if (outcome.used) {
         const std::lock_guard guard(commands_mutex_);
@@ -208,12 +257,17 @@ class Execution final : public Origins {
       if (outcome.how == StepFinished::How::ran) count_layer(outcome);
       finished(outcome.how);
     } catch (Error& error) {
+      if (pending) pending->failed();
       finished(StepFinished::How::failed);
       error.locate(step.where);
       error.add_context(cat("running step ", label(stage, step_number)));
       throw;
     } catch (const Cancelled&) {
+      if (pending) pending->failed();
       finished(StepFinished::How::skipped);
+      throw;
+    } catch (...) {
+      if (pending) pending->failed();
       throw;
     }
   }
@@ -223,22 +277,16 @@ class Execution final : public Origins {
     layer_bytes_reused_ += outcome.reused_bytes;
   }
 
-  StepOutcome dispatch(std::size_t stage_number, const PlanStep& step, StepId id, std::stop_token stop) {
+  static Below take_below(StageState& state, std::size_t step_number) {
+    if (step_number > 0) {
+      if (auto pending = std::exchange(state.pending[step_number - 1], nullptr))
+        return Below(std::move(pending));
+    }
+    return Below(*state.snapshot);
+  }
+
+  static StepOutcome dispatch(const StepContext& context, const PlanStep& step, const std::stop_token& stop) {
     if (stop.stop_requested()) throw Cancelled();
-    const PlannedStage& stage = inputs_.plan.stages[stage_number];
-    const Snapshot before = *stages_[stage_number].snapshot;
-    const StepContext context{inputs_.request,
-                              host_,
-                              *this,
-                              events_,
-                              stage,
-                              step,
-                              id,
-                              before,
-                              inputs_.request.use_cache && !stage.no_cache,
-                              inputs_.plan.source_date_epoch,
-                              times_,
-                              stop};
     if (const auto* run = std::get_if<RunOp>(&step.op)) return run_command(context, *run, stop);
     if (const auto* copy = std::get_if<CopyOp>(&step.op)) return run_copy(context, *copy, stop);
     return run_workdir(context, std::get<WorkdirOp>(step.op), stop);

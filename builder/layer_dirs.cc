@@ -75,10 +75,16 @@ UniqueFd LayerFiles::open(const oci::ContentOrigin& origin) {
   return RootDir(dir->fs.duplicate()).open_beneath(origin.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
 }
 
-OpenLayers::OpenLayers(LayerDirStore& store, const std::vector<oci::LayerBlob>& layers, int empty)
-    : dirs_(store.open(layers)), files_(std::make_unique<LayerFiles>(store, layers)) {
+OpenLayers::OpenLayers(LayerDirStore& store, const std::vector<oci::LayerBlob>& layers, int empty,
+                       std::optional<Snapshotter::Top> top)
+    : top_(std::move(top)), dirs_(store.open(layers)), files_(std::make_unique<LayerFiles>(store, layers)) {
+  if (top_) fds_.push_back(top_->files->fd());
   for (auto dir = dirs_.rbegin(); dir != dirs_.rend(); ++dir) fds_.push_back((*dir)->fs.get());
   if (fds_.empty()) fds_.push_back(empty);
+}
+
+UniqueFd OpenLayers::open_file(const oci::ContentOrigin& origin) const {
+  return top_ && origin.layer == top_->id ? top_->files->open_file(origin.path) : files_->open(origin);
 }
 
 std::shared_ptr<ContentProvider> extracted_content(LayerDirStore& store, std::vector<oci::LayerBlob> layers) {
@@ -151,7 +157,7 @@ void LayerDirStore::extract(const std::vector<oci::LayerBlob>& layers, std::size
   options.content_only = options_.content_only;
   const auto applied = oci::apply_layer(blobs_, layers[index], fs.get(), indexes_.tree(below), options);
   indexes_.put(layers[index].diff_id, applied.index);
-  publish_locked(std::move(dir), chain, layers[index].diff_id);
+  publish_locked(dir, chain, layers[index].diff_id);
 }
 
 std::shared_ptr<const LayerDir> LayerDirStore::open_chain(const std::vector<oci::LayerBlob>& layers,
@@ -198,7 +204,7 @@ std::shared_ptr<const LayerDir> LayerDirStore::open_block(const std::vector<oci:
       indexes_.tree({layers.begin(), layers.begin() + static_cast<std::ptrdiff_t>(first)});
   for (std::size_t i = first; i < last; ++i)
     merge_lower(open_chain(layers, i, chains[i])->fs.get(), fs.get(), below, options_.flavour);
-  publish_locked(std::move(merged), chain, diff_id);
+  publish_locked(merged, chain, diff_id);
   dir = find(chain, diff_id);
   if (!dir) throw Error(cat("the merged layers ", name.short_hex(), " disappeared from the store"));
   return dir;
@@ -220,7 +226,7 @@ std::shared_ptr<const LayerDir> LayerDirStore::open_one(const std::vector<oci::L
   return open_chain(layers, index, chains_of(layers)[index]);
 }
 
-void LayerDirStore::publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id) {
+void LayerDirStore::publish_locked(TempDir& dir, const oci::ChainId& chain, const oci::DiffId& diff_id) {
   const UniqueFd meta = open_at(dir.fd(), "meta", O_WRONLY | O_CREAT | O_EXCL, 0600);
   // Its files first, then the text that vouches for them.
   if (options_.syncer != nullptr) options_.syncer->file_system(dir.fd(), "the extracted layers");
@@ -234,9 +240,12 @@ void LayerDirStore::publish_locked(TempDir dir, const oci::ChainId& chain, const
   dir.release();
 }
 
-void LayerDirStore::publish(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id) {
+std::shared_ptr<const LayerDir> LayerDirStore::publish(TempDir& dir, const oci::ChainId& chain,
+                                                       const oci::DiffId& diff_id) {
   const auto working = claim(chain);
-  if (!find(chain, diff_id)) publish_locked(std::move(dir), chain, diff_id);
+  if (auto there = find(chain, diff_id)) return there;
+  publish_locked(dir, chain, diff_id);
+  return find(chain, diff_id);
 }
 
 }  // namespace imgbuild::builder

@@ -45,15 +45,17 @@ class LayerFiles {
   std::vector<std::shared_ptr<const LayerDir>> open_;  // by index of `layers_`
 };
 
-/// A stack of layers as lower directories of an overlay, top first. Without layers it is the directory
-/// `empty`, which is borrowed, as is `store`.
+/// A stack of layers as lower directories of an overlay, top first: `top`, if given, on top of `layers`.
+/// Without any it is the directory `empty`, which is borrowed, as is `store`.
 class OpenLayers final : public LayerDirs {
  public:
-  OpenLayers(LayerDirStore& store, const std::vector<oci::LayerBlob>& layers, int empty);
+  OpenLayers(LayerDirStore& store, const std::vector<oci::LayerBlob>& layers, int empty,
+             std::optional<Snapshotter::Top> top = {});
   const std::vector<int>& fds() const noexcept override { return fds_; }
-  UniqueFd open_file(const oci::ContentOrigin& origin) const { return files_->open(origin); }
+  UniqueFd open_file(const oci::ContentOrigin& origin) const;
 
  private:
+  const std::optional<Snapshotter::Top> top_;
   std::vector<std::shared_ptr<const LayerDir>> dirs_;
   std::vector<int> fds_;
   std::unique_ptr<LayerFiles> files_;
@@ -98,9 +100,10 @@ class LayerDirStore {
   /// The layer at `index` of `layers` only.
   std::shared_ptr<const LayerDir> open_one(const std::vector<oci::LayerBlob>& layers, std::size_t index);
 
-  /// Gives the directory `fs` in `dir` its name as the layer `chain`; `dir` belongs to it then. Content when
-  /// the layer is there already.
-  void publish(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
+  /// Gives the directory `fs` in `dir` its name as the layer `chain`; `dir` is released then, and left alone
+  /// when the layer is there already. Returns the layer, so that nobody removes it.
+  std::shared_ptr<const LayerDir> publish(TempDir& dir, const oci::ChainId& chain,
+                                          const oci::DiffId& diff_id);
 
  private:
   std::shared_ptr<const LayerDir> open_chain(const std::vector<oci::LayerBlob>& layers, std::size_t index,
@@ -113,7 +116,7 @@ class LayerDirStore {
   void keep(const std::vector<std::shared_ptr<const LayerDir>>& stack);
   std::shared_ptr<const LayerDir> open_valid(const oci::ChainId& chain, const oci::DiffId& diff_id) const;
   void extract(const std::vector<oci::LayerBlob>& layers, std::size_t index, const oci::ChainId& chain);
-  void publish_locked(TempDir dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
+  void publish_locked(TempDir& dir, const oci::ChainId& chain, const oci::DiffId& diff_id);
   /// The right to extract or publish this layer.
   std::optional<WorkClaim> claim(const oci::ChainId& chain) const;
   std::string meta_text(const oci::ChainId& chain, const oci::DiffId& diff_id, std::uint64_t epoch) const;

@@ -21,6 +21,7 @@ class OverlaySnapshotter final : public Snapshotter {
                      UpperWriter writer = UpperWriter::kernel);
 
   std::unique_ptr<WritableSnapshot> prepare(const std::vector<oci::LayerBlob>& layers) override;
+  std::unique_ptr<WritableSnapshot> prepare_on(const std::vector<oci::LayerBlob>& layers, Top top) override;
   std::shared_ptr<LayerDirs> open_layers(const std::vector<oci::LayerBlob>& layers) override;
   std::shared_ptr<ContentProvider> content(const std::vector<oci::LayerBlob>& layers) override;
 

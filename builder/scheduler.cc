@@ -8,6 +8,7 @@
 #include <set>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 
@@ -23,10 +24,12 @@ class TaskRun {
         jobs_(jobs),
         missing_(tasks.size()),
         followers_(tasks.size()),
+        early_followers_(tasks.size()),
         on_outer_stop_(outer, Halt{this}) {
     for (std::size_t i = 0; i < tasks.size(); ++i) {
-      missing_[i] = tasks[i].waits_for.size();
+      missing_[i] = tasks[i].waits_for.size() + tasks[i].waits_for_release.size();
       for (const std::size_t needed : tasks[i].waits_for) followers_.at(needed).push_back(i);
+      for (const std::size_t needed : tasks[i].waits_for_release) early_followers_.at(needed).push_back(i);
       if (missing_[i] == 0) ready_.insert(i);
     }
   }
@@ -44,7 +47,7 @@ class TaskRun {
       guard.unlock();
       std::exception_ptr failure;
       try {
-        tasks_[task].run(stop_.get_token());
+        tasks_[task].run(stop_.get_token(), [this, task] { release(task); });
       } catch (...) {
         failure = std::current_exception();
       }
@@ -92,9 +95,22 @@ class TaskRun {
     wake_.notify_all();
   }
 
+  void release(std::size_t task) {
+    const std::lock_guard guard(mutex_);
+    if (halted_) return;
+    let_go(early_followers_[task]);
+    add_worker();
+    wake_.notify_all();
+  }
+
   void finish(std::size_t task) {
     ++finished_;
-    for (const std::size_t follower : followers_[task]) {
+    let_go(early_followers_[task]);
+    let_go(followers_[task]);
+  }
+
+  void let_go(std::vector<std::size_t>& followers) {
+    for (const std::size_t follower : std::exchange(followers, {})) {
       if (--missing_[follower] == 0) ready_.insert(follower);
     }
   }
@@ -126,7 +142,8 @@ class TaskRun {
   std::condition_variable wake_;
   std::stop_source stop_;
   std::vector<std::size_t> missing_;
-  std::vector<std::vector<std::size_t>> followers_;
+  std::vector<std::vector<std::size_t>> followers_;        ///< by the task they wait for, until it ended
+  std::vector<std::vector<std::size_t>> early_followers_;  ///< until it was released
   std::set<std::size_t> ready_;
   std::size_t finished_ = 0;
   std::size_t waiting_ = 0;

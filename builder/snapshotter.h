@@ -17,6 +17,16 @@
 
 namespace imgbuild::builder {
 
+/// The upper directory of a command that ended, to be a lower directory of the next one before its layer has
+/// a name. It is there as long as somebody holds this, whatever becomes of the layer. Thread-safe.
+class FrozenUpper {
+ public:
+  virtual ~FrozenUpper() = default;
+  virtual int fd() const noexcept = 0;
+  /// A regular file of it, for reading. Throws SystemError.
+  virtual UniqueFd open_file(const std::string& path) const = 0;
+};
+
 /// A writable file system on top of a stack of layers, private to one RUN. Discarded in the destructor unless
 /// committed.
 class WritableSnapshot {
@@ -33,6 +43,9 @@ class WritableSnapshot {
   /// Keeps the upper directory as the extracted form of the layer with this chain ID, so that it need not be
   /// extracted again. `diff_id` is what the layer written from diff() got.
   virtual void commit(const oci::ChainId& chain, const oci::DiffId& diff_id) = 0;
+  /// After diff(), when no mount uses the directories any more: the upper directory, if it shows exactly what
+  /// the layer will say; else nothing. It does not change from here on.
+  virtual std::shared_ptr<const FrozenUpper> freeze() { return nullptr; }
   /// Leaves everything where it is, because process `pid` may still use it (0: which one is not known). The
   /// sweep of a later start takes it when the process is gone.
   virtual void leave_to(int pid) noexcept = 0;
@@ -56,6 +69,13 @@ class Snapshotter {
   /// Extracts what is missing of `layers` (base first; blobs must be stored), prepares a fresh writable one
   /// on top.
   virtual std::unique_ptr<WritableSnapshot> prepare(const std::vector<oci::LayerBlob>& layers) = 0;
+  /// The same with the files of a layer on top of `layers` that is not stored yet; `id` stands for its diff
+  /// ID in the tree that diff() gets. Only for what freeze() of a snapshot of this snapshotter returned.
+  struct Top {
+    oci::DiffId id;
+    std::shared_ptr<const FrozenUpper> files;
+  };
+  virtual std::unique_ptr<WritableSnapshot> prepare_on(const std::vector<oci::LayerBlob>& layers, Top top);
   /// The extracted layers themselves, for mounting them read-only (RUN --mount=from=…).
   virtual std::shared_ptr<LayerDirs> open_layers(const std::vector<oci::LayerBlob>& layers) = 0;
   /// Bytes of the files of a snapshot made of `layers`; extracts layers lazily.

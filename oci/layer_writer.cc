@@ -112,6 +112,13 @@ std::string_view layer_media_type(CompressionKind kind) {
   return {};
 }
 
+LayerIndex index_before_writing(const std::vector<PendingEntry>& entries, const TarOptions& options) {
+  LayerIndex index;
+  index.entries.reserve(entries.size());
+  for (const PendingEntry& pending : entries) index.entries.push_back(as_written(pending.entry, options));
+  return index;
+}
+
 WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compression& how, BlobStore& store,
                          ThreadPool* pool, const WriteLayerOptions& options) {
   const auto blob = store.create();

@@ -34,6 +34,9 @@ struct WrittenLayer {
 /// The OCI media type of a layer compressed like this (IMG-5…).
 std::string_view layer_media_type(CompressionKind kind);
 
+/// What the index of a layer made of `entries` will say, but for contents whose digests are not known.
+LayerIndex index_before_writing(const std::vector<PendingEntry>& entries, const TarOptions& options);
+
 /// Writes one layer into the store: tar, diff ID, compression, digest, all in one pass and in bounded memory
 /// (LAY-54). `entries` are in layer order with their parents (order_entries, add_parents); see TarWriter for
 /// what is refused. Hashing, compressing and reading small files run on `pool`; large files are read on the

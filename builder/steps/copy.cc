@@ -96,7 +96,7 @@ std::vector<CopyPart> split_parts(const StepContext& context, const CopyOp& op, 
 cache::CacheKey copy_outline(const StepContext& context, const CopyOp& op,
                              const std::vector<CopyPart>& parts) {
   cache::CacheKeyBuilder builder(op.link ? "copy-link-outline" : "copy-outline");
-  builder.add("parent", context.before.key.str());
+  builder.add("parent", context.before.key().str());
   for (const CopyPart& part : parts) part.selection->add_outline_to_key(builder);
   return builder.finish();
 }
@@ -110,8 +110,8 @@ cache::CacheKey copy_key(const StepContext& context, const CopyOp& op, const std
     part.selection->add_to_key(builder);
   }
   if (!op.link && chown_needs_target(op.chown)) {
-    const oci::FileTree target = context.host.indexes.tree(context.before.layers);
-    add_owner_files_to_key(builder, target, *layer_content(context.host, context.before.layers));
+    const oci::FileTree target = context.host.indexes.tree(context.before.snapshot().layers);
+    add_owner_files_to_key(builder, target, *layer_content(context.host, context.before.snapshot().layers));
   }
   return builder.finish();
 }
@@ -133,8 +133,9 @@ void merge(std::vector<oci::PendingEntry>& all, std::vector<oci::PendingEntry> m
 std::vector<oci::PendingEntry> plan_parts(const StepContext& context, const CopyOp& op,
                                           const std::vector<CopyPart>& parts) {
   const PartTimer timer(context.times, PartTimes::Part::plan);
-  oci::FileTree target = op.link ? oci::FileTree() : context.host.indexes.tree(context.before.layers);
-  const auto content = layer_content(context.host, context.before.layers);
+  oci::FileTree target =
+      op.link ? oci::FileTree() : context.host.indexes.tree(context.before.snapshot().layers);
+  const auto content = layer_content(context.host, context.before.snapshot().layers);
   std::vector<oci::PendingEntry> all;
   for (const CopyPart& part : parts) {
     auto entries = plan_copy(part.request, *part.selection, target, *content);
@@ -171,7 +172,7 @@ StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_tok
   // recorded, by this build's predecessors or by one that runs beside it, or where records are not asked.
   std::optional<WorkClaim> claim;
   std::optional<oci::WrittenLayer> made;
-  const bool asks_records = context.use_cache && !context.before.forced;
+  const bool asks_records = context.use_cache && !context.before.forced();
   if (reads_once_layer_first(parts) && !(asks_records && same_step_was_recorded(context))) {
     if (asks_records) claim = claim_outline(context, copy_outline(context, op, parts), stop);
     if (!asks_records || !same_step_was_recorded(context)) {
@@ -184,7 +185,7 @@ StepOutcome run_copy(const StepContext& context, const CopyOp& op, std::stop_tok
     return store_layer(context, wanted, plan_parts(context, op, parts), independent);
   };
   const cache::CacheKey key = timed(context.times, PartTimes::Part::key,
-                                    [&] { return copy_key(context, op, parts, context.before.key); });
+                                    [&] { return copy_key(context, op, parts, context.before.key()); });
   const MissHints hints{.arguments = {}, .entries = [&] { return plan_parts(context, op, parts); }};
   return hit_or_make({context, key, &hints}, stop, [&] {
     if (!op.link) return make(key, false);

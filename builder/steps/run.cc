@@ -3,7 +3,6 @@
 #include "base/error.h"
 #include "base/secret_bytes.h"
 #include "base/strings.h"
-#include "builder/layer_content.h"
 #include "builder/output_limit.h"
 #include "builder/secret_guard.h"
 #include "builder/steps/run_devices.h"
@@ -38,7 +37,7 @@ class OutputTail {
 cache::CacheKey run_key(const StepContext& context, const RunOp& op, const std::vector<std::string>& env,
                         RunMounts& mounts) {
   cache::CacheKeyBuilder builder("run-v1");
-  builder.add("parent", context.before.key.str()).add("platform", context.stage.platform.str());
+  builder.add("parent", context.before.key().str()).add("platform", context.stage.platform.str());
   for (const auto& word : op.argv) builder.add("argv", word);
   for (const auto& entry : env) builder.add("env", entry);
   builder.add("workdir", op.working_dir).add("user", op.user).add("hostname", op.hostname);
@@ -202,13 +201,13 @@ StepOutcome run_now(const StepContext& context, const RunOp& op, const std::vect
   if (!notice.empty()) context.events.on_event(Noted{notice, true});
   if (op.argv.empty()) throw Error("RUN needs a command: arguments are required");
 
-  host.bases.fetch(context.before.layers);
+  host.bases.fetch(context.before.stored().layers);
   const RunDevices devices(context, op);
-  const oci::FileTree below = host.indexes.tree(context.before.layers);
-  const auto content = layer_content(host, context.before.layers);
+  const oci::FileTree below = tree_below(host, context.before);
+  const auto content = content_below(host, context.before);
   const UserIds user = resolve_user(op.user, below, *content);
-  const auto snapshot = timed(context.times, PartTimes::Part::prepare,
-                              [&] { return run.snapshots->prepare(context.before.layers); });
+  const auto snapshot =
+      timed(context.times, PartTimes::Part::prepare, [&] { return prepare_on(host, context.before); });
   const RunNetwork network(context, op.network, stop);
   mounts.open(user, stop);  // last: others may wait for a cache
   SandboxSpec spec = make_spec(context, op, env, user, mounts, network, devices);
@@ -226,14 +225,20 @@ StepOutcome run_now(const StepContext& context, const RunOp& op, const std::vect
     throw;
   }
   for (auto& entry : spec.env) wipe(entry);
+  mounts.release_caches();
   require_success(context, op, user, result, tail.take());
   guard.check_output();
 
   const auto entries = timed(context.times, PartTimes::Part::diff,
                              [&] { return guard.guard(snapshot->diff(below, context.epoch, &host.pool)); });
+  const auto wait_for_unmount = [&] {
+    if (result.unmounted.valid()) result.unmounted.get();
+  };
+  StepContext storing = context;
+  if (start_next_step(context, key, entries, *snapshot, wait_for_unmount)) storing.stop = context.build_stop;
   StepOutcome outcome =
-      store_layer(context, key, entries, false, [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
-        if (result.unmounted.valid()) result.unmounted.get();
+      store_layer(storing, key, entries, false, [&](const oci::LayerBlob& layer, const oci::ChainId& chain) {
+        wait_for_unmount();
         snapshot->commit(chain, layer.diff_id);
       });
   outcome.used = use_of(result);

@@ -31,6 +31,9 @@ class RunMounts {
   /// for a required secret that was not given or a source that does not exist.
   void open(const UserIds& user, std::stop_token stop);
 
+  /// Lets others have the caches, once no process of the command is left.
+  void release_caches() noexcept { caches_.clear(); }
+
   std::vector<SandboxMount> take_mounts() { return std::move(mounts_); }
   /// Ids of the secrets that were given and are mounted.
   const std::vector<std::string>& secret_ids() const noexcept { return secret_ids_; }

@@ -61,7 +61,8 @@ std::vector<cache::KeyField> noted_inputs(const StepContext& context, const cach
 }
 
 bool usable(const StepContext& context, const cache::CacheRecord& record, bool independent) {
-  const auto below = context.before.chain ? std::optional(context.before.chain->value) : std::nullopt;
+  const auto& chain = context.before.snapshot().chain;
+  const auto below = chain ? std::optional(chain->value) : std::nullopt;
   // The key names the steps below, the chain what they actually made: a step below that ran again and made
   // something else must not get this layer on top.
   if (!independent && record.parent_chain != below) return false;
@@ -104,7 +105,7 @@ std::optional<cache::CacheRecord> find_usable(const StepContext& context, const 
     why_not = "caching is switched off";
     return std::nullopt;
   }
-  if (context.before.forced) {
+  if (context.before.forced()) {
     why_not = "a step before it was run again without the cache";
     return std::nullopt;
   }
@@ -121,12 +122,12 @@ std::optional<cache::CacheRecord> find_usable(const StepContext& context, const 
   return std::nullopt;
 }
 
-/// Nothing where there is no store to share. `kind`: of StoreDir::claim().
+/// Nothing where there is no store to share. `kind`: of StoreDir::claim(). The layers below are no part of
+/// what is claimed, as they may not be known yet: two builds with the same key on different layers, which is
+/// rare, go one after the other.
 std::optional<WorkClaim> claim_key(const StepContext& context, const char* kind, const cache::CacheKey& key,
-                                   bool independent, const std::stop_token& stop) {
-  const auto& chain = context.before.chain;
-  const std::string below = !independent && chain ? chain->value.str() : "";
-  const Digest work = sha256(cat("step\n", record_key(key, context.epoch).str(), "\n", below));
+                                   const std::stop_token& stop) {
+  const Digest work = sha256(cat("step\n", record_key(key, context.epoch).str()));
   LockWait wait{.stop = stop};
   wait.on_long = [&context](pid_t owner) {
     context.events.on_event(Waiting{context.id, "the same step in another build", owner});
@@ -138,12 +139,12 @@ std::optional<WorkClaim> claim_key(const StepContext& context, const char* kind,
 
 std::optional<WorkClaim> claim_outline(const StepContext& context, const cache::CacheKey& outline,
                                        const std::stop_token& stop) {
-  return claim_key(context, "outlines", outline, false, stop);
+  return claim_key(context, "outlines", outline, stop);
 }
 
 bool same_step_was_recorded(const StepContext& context) {
   const std::string name = step_name(context);
-  const std::string parent = context.before.key.str();
+  const std::string parent = context.before.key().str();
   const auto records = context.host.cache.find_by_slot(step_slot(context));
   return std::any_of(records.begin(), records.end(), [&](const cache::CacheRecord& record) {
     return record.step == name && parent_of(record) == parent;
@@ -157,8 +158,8 @@ StepOutcome hit_or_make(const StepToMake& wanted, std::stop_token stop,
   const auto find = [&] { return find_usable(context, wanted.key, wanted.independent, why_not); };
   if (const auto record = find()) return outcome_of_hit(context, wanted.key, *record);
   std::optional<WorkClaim> claim;
-  if (context.use_cache && !context.before.forced) {
-    claim = claim_key(context, "steps", wanted.key, wanted.independent, stop);
+  if (context.use_cache && !context.before.forced()) {
+    claim = claim_key(context, "steps", wanted.key, stop);
     // It may have been made between the first look and the lock.
     why_not.clear();
     if (const auto record = find()) return outcome_of_hit(context, wanted.key, *record);
@@ -178,7 +179,8 @@ StepOutcome hit_or_make(const StepToMake& wanted, std::stop_token stop,
 
 StepOutcome outcome_of_hit(const StepContext& context, const cache::CacheKey& key,
                            const cache::CacheRecord& record) {
-  return {context.before.with(record.layer, key.digest(), false), record.created, StepFinished::How::cached};
+  return {context.before.snapshot().with(record.layer, key.digest(), false), record.created,
+          StepFinished::How::cached};
 }
 
 void put_record(const StepContext& context, const cache::CacheKey& key, const StepOutcome& outcome,
@@ -190,7 +192,8 @@ void put_record(const StepContext& context, const cache::CacheKey& key, const St
                             .inputs = noted_inputs(context, key),
                             .step = step_name(context),
                             .slot = step_slot(context)};
-  if (!independent && context.before.chain) record.parent_chain = context.before.chain->value;
+  const auto& chain = context.before.snapshot().chain;
+  if (!independent && chain) record.parent_chain = chain->value;
   context.host.cache.put_record(record);
 }
 
@@ -198,6 +201,12 @@ namespace {
 
 /// Below this no layer is worth a look at an earlier one.
 constexpr std::uint64_t kWorthReusing = 1 << 20;
+
+// With less to write than both of these, the next step had better wait: it takes a few milliseconds.
+constexpr std::uint64_t kLongContent = 1 << 20;
+constexpr std::size_t kManyEntries = 1000;
+
+bool is_forced(const StepContext& context) { return context.before.forced() || !context.use_cache; }
 
 std::uint64_t content_bytes(const std::vector<oci::PendingEntry>& entries) {
   std::uint64_t total = 0;
@@ -221,6 +230,21 @@ LayerPieces earlier_pieces(const StepContext& context) {
 }
 
 }  // namespace
+
+bool start_next_step(const StepContext& context, const cache::CacheKey& key,
+                     const std::vector<oci::PendingEntry>& entries, WritableSnapshot& snapshot,
+                     const std::function<void()>& unmounted) {
+  if (!context.go_ahead) return false;
+  if (entries.size() < kManyEntries && content_bytes(entries) < kLongContent) return false;
+  const PartTimer timer(context.times, PartTimes::Part::publish);
+  unmounted();
+  auto files = snapshot.freeze();
+  if (!files) return false;
+  auto index = oci::index_before_writing(entries, {.clamp_mtime = context.epoch});
+  context.go_ahead(std::make_shared<const PendingLayer>(context.before, key.digest(), is_forced(context),
+                                                        std::move(index), std::move(files)));
+  return true;
+}
 
 oci::WrittenLayer write_step_layer(const StepContext& context,
                                    const std::vector<oci::PendingEntry>& entries) {
@@ -247,9 +271,8 @@ oci::WrittenLayer write_step_layer(const StepContext& context,
 StepOutcome record_layer(const StepContext& context, const cache::CacheKey& key,
                          const oci::WrittenLayer& written, bool independent,
                          const BeforeRecord& before_record) {
-  const bool forced = context.before.forced || !context.use_cache;
-  StepOutcome outcome{context.before.with(written.layer, key.digest(), forced), step_time(context),
-                      StepFinished::How::ran};
+  StepOutcome outcome{context.before.snapshot().with(written.layer, key.digest(), is_forced(context)),
+                      step_time(context), StepFinished::How::ran};
   outcome.reused_bytes = written.packed.reused_bytes;
   if (before_record) before_record(written.layer, *outcome.after.chain);
 

@@ -6,6 +6,7 @@
 
 #include "builder/build.h"
 #include "builder/part_times.h"
+#include "builder/pending_layer.h"
 #include "builder/plan.h"
 #include "builder/snapshot.h"
 #include "builder/source_tree.h"
@@ -35,11 +36,16 @@ struct StepContext {
   const PlannedStage& stage;
   const PlanStep& step;
   StepId id = 0;
-  const Snapshot& before;
+  const Below& before;
   bool use_cache = true;              ///< false: --no-cache for this stage
   std::optional<std::int64_t> epoch;  ///< SOURCE_DATE_EPOCH
   PartTimes& times;
   std::stop_token stop;  ///< for the layer; the same as the step's own
+  /// Tells that the next step may start on a layer that is still to be written; null when it would not.
+  /// Called at most once, and whoever calls it writes that layer whatever becomes of other steps: until
+  /// `build_stop`.
+  std::function<void(std::shared_ptr<const PendingLayer>)> go_ahead = {};
+  std::stop_token build_stop = {};
 };
 
 struct StepOutcome {
@@ -102,6 +108,14 @@ oci::WrittenLayer write_step_layer(const StepContext& context, const std::vector
 
 /// What runs between the layer and its record (a RUN commits its snapshot there).
 using BeforeRecord = std::function<void(const oci::LayerBlob&, const oci::ChainId&)>;
+
+/// Lets the next step start on the files of `snapshot`, whose diff is `entries`, before their layer is
+/// written: if the next one can do that, the layer takes long enough, and the directory shows what the layer
+/// will say. `unmounted` returns when no mount uses the snapshot's directories any more. Returns whether it
+/// did; the layer must be written then (StepContext::go_ahead).
+bool start_next_step(const StepContext& context, const cache::CacheKey& key,
+                     const std::vector<oci::PendingEntry>& entries, WritableSnapshot& snapshot,
+                     const std::function<void()>& unmounted);
 
 /// The outcome of a step that made the layer `written`, and its record, which is written last.
 StepOutcome record_layer(const StepContext& context, const cache::CacheKey& key,

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "builder/overlay_mount.h"
@@ -103,6 +104,44 @@ TEST_CASE("a snapshot shows its layers, and what is written to it becomes a laye
   const UniqueFd root = mounted(*again);
   CHECK(read_file_at(root.get(), "new", 10) == "four");
   CHECK_FALSE(exists(root.get(), "c"));
+}
+
+TEST_CASE("a command can start on the files of the one before it, whatever becomes of their layer") {
+  if (tests::lacks_root()) return;
+  Store store;
+  auto snapshots = store.snapshotter();
+  const oci::DiffId id{sha256("to come")};
+  for (const bool stored_by_another : {false, true}) {
+    CAPTURE(stored_by_another);
+    auto first = snapshots.prepare({});
+    {
+      const UniqueFd root = mounted(*first);
+      write_file(root.get(), stored_by_another ? "b" : "a", "one");
+    }
+    const auto entries = first->diff({});
+    const auto files = first->freeze();
+    REQUIRE(files);
+    auto second = snapshots.prepare_on({}, {id, files});
+    const oci::FileTree below = oci::FileTree().apply(oci::index_before_writing(entries, {}), id);
+    UniqueFd root = mounted(*second);
+    const std::string name = stored_by_another ? "b" : "a";
+    CHECK(read_file_at(root.get(), name.c_str(), 10) == "one");
+
+    const oci::LayerBlob layer = store.add_layer(entries);
+    const auto chain = oci::chain(std::nullopt, layer.diff_id);
+    if (stored_by_another) snapshots.open_layers({layer});  // extracts it
+    first->commit(chain, layer.diff_id);
+    first.reset();
+    CHECK(read_file_at(root.get(), name.c_str(), 10) == "one");
+    // A copy that says the same as the file below is no change.
+    REQUIRE(::fchmodat(root.get(), name.c_str(), 0600, 0) == 0);
+    REQUIRE(::fchmodat(root.get(), name.c_str(), 0644, 0) == 0);
+    write_file(root.get(), "new", "two");
+    root.reset();
+    const auto more = second->diff(below);
+    REQUIRE(more.size() == 1);
+    CHECK(more[0].entry.path == "new");
+  }
 }
 
 TEST_CASE("a snapshot that is not committed leaves nothing, and none of the work area outlives its owner") {
