@@ -42,6 +42,9 @@ class PassSink final : public Sink {
  public:
   explicit PassSink(Sink& out) : out_(out) {}
   void write(std::string_view bytes) override { out_.write(bytes); }
+  void write_shared(std::string_view bytes, const std::shared_ptr<const void>& owner) override {
+    out_.write_shared(bytes, owner);
+  }
   void finish() override { out_.finish(); }
   void boundary() override { out_.boundary(); }
 
@@ -119,7 +122,7 @@ std::string codec_identity(const Compression& how) {
     case CompressionKind::none:
       return "none";
     case CompressionKind::gzip:
-      return cat("gzip-members-3 libdeflate " LIBDEFLATE_VERSION_STRING " ", gzip_level_name(how));
+      return cat("gzip-members-4 libdeflate " LIBDEFLATE_VERSION_STRING " ", gzip_level_name(how));
     case CompressionKind::zstd:
       return cat("zstd-frame-1 libzstd ", ZSTD_versionString(), " level ", zstd_level(how));
   }

@@ -23,10 +23,12 @@ constexpr std::size_t kTrailerSize = 8;
 constexpr std::size_t kMaxStored = 65535;
 constexpr std::size_t kStoredHeaderSize = 5;
 
-// How incompressible data is recognised: samples spread over the block that do not shrink by two percent.
+// How incompressible data is recognised: samples spread over the block that do not shrink by two percent
+// together. One call for all of them, since libdeflate clears its tables with each.
 constexpr std::size_t kSamples = 8;
-constexpr std::size_t kSampleSize = 4096;
-constexpr std::size_t kSampleGain = kSampleSize / 50;
+constexpr std::size_t kSampleSize = 2048;
+constexpr std::size_t kSampled = kSamples * kSampleSize;
+constexpr std::size_t kSampleGain = kSampled / 50;
 
 // How a level is chosen (docs/adr/0010): small blocks are cheap at the best level worth its time. In larger
 // ones a sample tells whether the fastest level costs little against the usual one; the limit is tighter than
@@ -47,17 +49,23 @@ char* put_u16(char* at, std::size_t value) {
 
 char* put_u32(char* at, std::uint32_t value) { return put_u16(put_u16(at, value & 0xFFFF), value >> 16); }
 
-/// Deflate blocks that hold `bytes` as they are.
-char* put_stored(char* at, std::string_view bytes) {
+/// Where the parts of a stored member's input are cut.
+template <typename Take>
+void in_stored_parts(std::string_view bytes, const Take& take) {
   do {
     const std::string_view part = bytes.substr(0, kMaxStored);
     bytes.remove_prefix(part.size());
-    *at++ = bytes.empty() ? 1 : 0;  // the last block of the stream
+    take(part, bytes.empty());
+  } while (!bytes.empty());
+}
+
+/// The headers of deflate blocks that hold `bytes` as they are.
+char* put_stored_headers(char* at, std::string_view bytes) {
+  in_stored_parts(bytes, [&](std::string_view part, bool last) {
+    *at++ = last ? 1 : 0;  // the last block of the stream
     at = put_u16(at, part.size());
     at = put_u16(at, ~part.size());
-    std::memcpy(at, part.data(), part.size());
-    at += part.size();
-  } while (!bytes.empty());
+  });
   return at;
 }
 
@@ -93,16 +101,14 @@ void GzipBlock::append(std::string_view bytes) noexcept {
 }
 
 bool GzipBlock::looks_incompressible() {
-  if (input_size_ < 4 * kSamples * kSampleSize) return false;
-  char scratch[kSampleSize];
+  if (input_size_ < 8 * kSampled) return false;
+  char samples[kSampled];
+  char scratch[kSampled];
   const std::size_t stride = (input_size_ - kSampleSize) / (kSamples - 1);
-  for (std::size_t i = 0; i < kSamples; ++i) {
-    if (libdeflate_deflate_compress(deflate(kFastLevel), input_.get() + i * stride, kSampleSize, scratch,
-                                    kSampleSize - kSampleGain) != 0) {
-      return false;
-    }
-  }
-  return true;
+  for (std::size_t i = 0; i < kSamples; ++i)
+    std::memcpy(samples + i * kSampleSize, input_.get() + i * stride, kSampleSize);
+  return libdeflate_deflate_compress(deflate(kFastLevel), samples, kSampled, scratch,
+                                     kSampled - kSampleGain) == 0;
 }
 
 int GzipBlock::choose_level() {
@@ -135,6 +141,7 @@ void GzipBlock::compress() {
   if (!output_) output_ = std::make_unique_for_overwrite<char[]>(kMaxMember);
   plain_digest_.reset();
   reused_ = false;
+  stored_ = false;
   const bool shrinks = level_ != 0 && !looks_incompressible();
   // What is stored as it is costs less to make again than to find.
   if (shrinks && pieces_ != nullptr && (reused_ = reuse())) return;
@@ -143,10 +150,37 @@ void GzipBlock::compress() {
   std::memcpy(at, kHeader.data(), kHeader.size());
   at += kHeader.size();
   const std::size_t packed = shrinks ? deflate_into(at, stored_size(input_size_)) : 0;
-  at = packed > 0 ? at + packed : put_stored(at, input());
+  stored_ = packed == 0;
+  if (stored_) plain_digest_.reset();
+  at = stored_ ? put_stored_headers(at, input()) : at + packed;
   at = put_u32(at, libdeflate_crc32(0, input_.get(), input_size_));
   at = put_u32(at, static_cast<std::uint32_t>(input_size_));
   output_size_ = static_cast<std::size_t>(at - output_.get());
+}
+
+std::size_t GzipBlock::member_size() const noexcept {
+  return stored_ ? kHeader.size() + stored_size(input_size_) + kTrailerSize : output_size_;
+}
+
+std::uint32_t GzipBlock::member_crc() const noexcept {
+  return libdeflate_crc32(0, output_.get(), output_size_);
+}
+
+void GzipBlock::write_to(Sink& out, const std::shared_ptr<const GzipBlock>& self) const {
+  std::string_view frame(output_.get(), output_size_);
+  const auto frame_bytes = [&](std::size_t size) {
+    out.write_shared(frame.substr(0, size), self);
+    frame.remove_prefix(size);
+  };
+  if (stored_) {
+    std::size_t before = kHeader.size();
+    in_stored_parts(input(), [&](std::string_view part, bool) {
+      frame_bytes(before + kStoredHeaderSize);
+      out.write_shared(part, self);
+      before = 0;
+    });
+  }
+  frame_bytes(frame.size());
 }
 
 }  // namespace imgbuild

@@ -9,6 +9,7 @@
 
 #include "base/digest.h"
 #include "base/packed_pieces.h"
+#include "base/stream.h"
 
 namespace imgbuild {
 
@@ -30,7 +31,11 @@ class GzipBlock {
   std::size_t size() const noexcept { return input_size_; }
   std::size_t room() const noexcept { return kMaxInput - input_size_; }
   std::string_view input() const noexcept { return {input_.get(), input_size_}; }
-  std::string_view member() const noexcept { return {output_.get(), output_size_}; }
+
+  /// The finished member. Passed on without a copy: `self` holds this block.
+  void write_to(Sink& out, const std::shared_ptr<const GzipBlock>& self) const;
+  std::size_t member_size() const noexcept;
+  std::uint32_t member_crc() const noexcept;  ///< only where there is a plain_digest()
 
   void clear() noexcept { input_size_ = 0; }
   /// At most room() bytes.
@@ -60,6 +65,7 @@ class GzipBlock {
   std::size_t output_size_ = 0;
   std::optional<Digest> plain_digest_;
   bool reused_ = false;
+  bool stored_ = false;  ///< `output_` has only what stands before, between and behind the parts of the input
   std::atomic<bool> abandoned_{false};
 };
 

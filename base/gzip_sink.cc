@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/gzip_block.h"
+#include "base/shared_buffers.h"
 
 namespace imgbuild {
 
@@ -41,9 +42,11 @@ GzipSink::~GzipSink() {
 }
 
 std::shared_ptr<GzipBlock> GzipSink::take_block() {
-  if (spare_.empty()) return std::make_shared<GzipBlock>(level_, pieces_);
-  auto block = std::move(spare_.back());
-  spare_.pop_back();
+  // Whoever reads the members may still hold some of them.
+  const auto free = std::find_if(spare_.begin(), spare_.end(), is_unshared<GzipBlock>);
+  if (free == spare_.end()) return std::make_shared<GzipBlock>(level_, pieces_);
+  auto block = std::move(*free);
+  spare_.erase(free);
   block->clear();
   return block;
 }
@@ -113,26 +116,26 @@ void GzipSink::write_oldest() {
   const Job job = std::move(jobs_.front());
   jobs_.pop_front();
   job.task->join();
-  out_.write(job.block->member());
+  job.block->write_to(out_, job.block);
   note(*job.block);
   spare_.push_back(job.block);
 }
 
 void GzipSink::note(const GzipBlock& block) {
-  const std::string_view member = block.member();
+  const std::size_t size = block.member_size();
   if (report_ != nullptr) {
     if (block.plain_digest()) {
       report_->pieces.push_back({.plain = *block.plain_digest(),
                                  .offset = written_,
-                                 .size = static_cast<std::uint32_t>(member.size()),
-                                 .packed_crc = libdeflate_crc32(0, member.data(), member.size())});
+                                 .size = static_cast<std::uint32_t>(size),
+                                 .packed_crc = block.member_crc()});
     }
     if (block.reused())
-      report_->reused_bytes += member.size();
+      report_->reused_bytes += size;
     else
       report_->packed_bytes += block.size();
   }
-  written_ += member.size();
+  written_ += size;
 }
 
 }  // namespace imgbuild

@@ -1,7 +1,7 @@
 #include "base/overlapped_hash_sink.h"
 
 #include <algorithm>
-#include <utility>
+#include <cstring>
 
 namespace imgbuild {
 
@@ -10,46 +10,41 @@ constexpr std::size_t kBufferSize = 256 * 1024;
 }
 
 OverlappedHashSink::OverlappedHashSink(Sink& next, ThreadPool* pool)
-    : next_(next), pool_(pool), state_(std::make_shared<State>()) {
-  filling_.reserve(kBufferSize);
-}
-
-OverlappedHashSink::~OverlappedHashSink() = default;  // a running task owns its state
+    : next_(next), copies_(pool != nullptr), chain_(pool), buffers_(kBufferSize) {}
 
 void OverlappedHashSink::write(std::string_view bytes) {
   next_.write(bytes);
   size_ += bytes.size();
-  if (pool_ == nullptr) {
-    state_->hash.update(bytes);
+  if (!copies_) {
+    chain_.add(bytes, nullptr);
     return;
   }
   while (!bytes.empty()) {
-    const std::size_t count = std::min(bytes.size(), kBufferSize - filling_.size());
-    filling_.insert(filling_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count));
+    if (!filling_) filling_ = buffers_.take();
+    const std::size_t count = std::min(bytes.size(), kBufferSize - filled_);
+    std::memcpy(filling_.get() + filled_, bytes.data(), count);
+    filled_ += count;
     bytes.remove_prefix(count);
-    if (filling_.size() == kBufferSize) hand_over();
+    if (filled_ == kBufferSize) hand_over();
   }
 }
 
-void OverlappedHashSink::hand_over() {
-  wait();
-  std::swap(state_->bytes, filling_);
-  filling_.clear();
-  filling_.reserve(kBufferSize);
-  running_ = SharedTask::start(pool_, [state = state_] {
-    state->hash.update({state->bytes.data(), state->bytes.size()});
-  });
+void OverlappedHashSink::write_shared(std::string_view bytes, const std::shared_ptr<const void>& owner) {
+  next_.write_shared(bytes, owner);
+  size_ += bytes.size();
+  hand_over();
+  chain_.add(bytes, owner);
 }
 
-void OverlappedHashSink::wait() {
-  if (const auto task = std::exchange(running_, nullptr)) task->join();
+void OverlappedHashSink::hand_over() {
+  if (filled_ > 0) chain_.add({filling_.get(), filled_}, filling_);
+  filling_ = nullptr;
+  filled_ = 0;
 }
 
 Digest OverlappedHashSink::digest() {
-  wait();
-  state_->hash.update({filling_.data(), filling_.size()});
-  filling_.clear();
-  return state_->hash.finish();
+  hand_over();
+  return chain_.digest();
 }
 
 }  // namespace imgbuild

@@ -30,6 +30,12 @@ class Sink {
  public:
   virtual ~Sink() = default;
   virtual void write(std::string_view bytes) = 0;
+  /// The same, of bytes whose memory does not change while `owner` is held: who keeps them need not copy
+  /// them.
+  virtual void write_shared(std::string_view bytes, const std::shared_ptr<const void>& owner) {
+    static_cast<void>(owner);
+    write(bytes);
+  }
   virtual void finish() {}
   /// Says that something ends here (an archive member, say) and the next begins. A hint that changes no bytes
   /// of the stream; a compressor may start a block here so that what follows keeps its compressed bytes when

@@ -1,5 +1,6 @@
 """How time and memory grow with the work: one curve a function, each a list of points {x, seconds, peak_mib}."""
 import dataclasses
+import hashlib
 import shutil
 import statistics
 import subprocess
@@ -92,6 +93,22 @@ class Growth:
             curves[kind] = [_point(n, self._cold(self.inputs.one_file(kind, n), 2)) for n in self.reach.mebibytes]
         return curves
 
+    def threads(self):
+        """The same layers on more threads: their digests must be the same, and a processor each makes them faster."""
+        curves = {}
+        for kind in ("text", "random"):
+            context = self.inputs.one_file(kind, self.reach.mebibytes[-2])
+            points, digests, options = [], set(), self.builder.options
+            for threads in (1, 2, 4, 8):
+                self.builder.options = [*options, f"--threads={threads}", "--source-date-epoch=1000000000"]
+                points.append(_point(threads, self._cold(context, 3)))
+                digests.add(hashlib.sha256(self.archive.read_bytes()).hexdigest())
+            self.builder.options = options
+            if len(digests) != 1:
+                raise RuntimeError(f"{kind}: {len(digests)} different archives from 1, 2, 4 and 8 threads")
+            curves[kind] = points
+        return curves
+
     def all(self, say):
         """{name: (title, x label, curves, logarithmic x)}"""
         out = {}
@@ -100,7 +117,8 @@ class Growth:
                 ("context", "Scanning the context", "files", True),
                 ("steps", "More steps", "RUN steps", False),
                 ("stages", "More stages", "stages", False),
-                ("layer", "Larger layers", "MiB", False)):
+                ("layer", "Larger layers", "MiB", False),
+                ("threads", f"A layer of {self.reach.mebibytes[-2]} MiB on more threads", "threads", False)):
             say(f"growth: {name}")
             out[name] = {"title": title, "x": label, "log": logarithmic, "curves": getattr(self, name)()}
         return out

@@ -44,6 +44,7 @@ struct BuildOptions {
   std::optional<int> compression_level;
   std::optional<std::int64_t> source_date_epoch;
   std::size_t jobs = 0;
+  std::size_t threads = 0;  ///< 0: one a processor
   bool no_cache = false, quiet = false, pull = false, stats = false, debug = false, check = false,
        allow_secret_leak = false, block_private_urls = false;
   std::optional<int> retry;

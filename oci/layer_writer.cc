@@ -2,6 +2,7 @@
 
 #include "base/digesting_source.h"
 #include "base/error.h"
+#include "base/hash_chain.h"
 #include "base/overlapped_hash_sink.h"
 #include "base/strings.h"
 #include "oci/content_loader.h"
@@ -10,22 +11,6 @@ namespace imgbuild::oci {
 
 namespace {
 
-/// Passes bytes on and hashes them on the way.
-class HashSource final : public Source {
- public:
-  explicit HashSource(Source& from) : from_(from) {}
-  std::size_t read(std::span<char> buffer) override {
-    const std::size_t got = from_.read(buffer);
-    hash_.update({buffer.data(), got});
-    return got;
-  }
-  Digest digest() { return hash_.finish(); }
-
- private:
-  Source& from_;
-  Sha256 hash_;
-};
-
 /// The tar's way out, which every header and every piece of content takes.
 class StoppableSink final : public Sink {
  public:
@@ -33,6 +18,10 @@ class StoppableSink final : public Sink {
   void write(std::string_view bytes) override {
     if (stop_.stop_requested()) throw Cancelled();
     next_.write(bytes);
+  }
+  void write_shared(std::string_view bytes, const std::shared_ptr<const void>& owner) override {
+    if (stop_.stop_requested()) throw Cancelled();
+    next_.write_shared(bytes, owner);
   }
   void finish() override { next_.finish(); }
   void boundary() override { next_.boundary(); }
@@ -53,7 +42,7 @@ bool is_regular(const LayerEntry& entry) {
 
 /// Writes one entry whose bytes, if any, come from `content`, and returns their digest when it was asked for
 /// and not known.
-std::optional<Digest> add_hashed(TarWriter& tar, const LayerEntry& entry, Source* content) {
+std::optional<Digest> add_hashed(TarWriter& tar, const LayerEntry& entry, Source* content, ThreadPool* pool) {
   if (content == nullptr) {
     tar.add(entry, nullptr);
     return sha256("");
@@ -63,13 +52,14 @@ std::optional<Digest> add_hashed(TarWriter& tar, const LayerEntry& entry, Source
     if (const auto digest = digest_of(*content)) return digest;
     throw Error(cat("nobody knows the digest of ", printable(entry.path)));
   }
-  HashSource hashed(*content);
-  tar.add(entry, &hashed);
-  return hashed.digest();
+  HashChain hash(pool);
+  tar.add(entry, content, &hash);
+  return hash.digest();
 }
 
 std::optional<Digest> add(TarWriter& tar, const PendingEntry& pending,
-                          std::optional<ContentLoader::Loaded> loaded, bool compute_content) {
+                          std::optional<ContentLoader::Loaded> loaded, bool compute_content,
+                          ThreadPool* pool) {
   const LayerEntry& entry = pending.entry;
   compute_content = compute_content && is_regular(entry) && !entry.content;
   if (loaded) {
@@ -78,7 +68,7 @@ std::optional<Digest> add(TarWriter& tar, const PendingEntry& pending,
   }
   const auto content = has_bytes(entry) && pending.open ? pending.open() : nullptr;
   if (compute_content && (content != nullptr || !has_bytes(entry)))
-    return add_hashed(tar, entry, content.get());
+    return add_hashed(tar, entry, content.get(), pool);
   tar.add(entry, content.get());
   return std::nullopt;
 }
@@ -134,7 +124,7 @@ WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compres
   ContentLoader loader(entries, options.compute_content, pool);
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const PendingEntry& pending = entries[i];
-    const auto content = add(tar, pending, loader.take(i), options.compute_content);
+    const auto content = add(tar, pending, loader.take(i), options.compute_content, pool);
     index.entries.push_back(as_written(pending.entry, options.tar));
     if (content) index.entries.back().content = content;
   }

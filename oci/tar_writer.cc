@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/hash_chain.h"
 #include "base/strings.h"
 
 namespace imgbuild::oci {
@@ -13,6 +14,8 @@ using tar::Block;
 
 constexpr std::size_t kMaxPath = 4096;
 constexpr std::size_t kMaxComponent = 255;
+constexpr std::size_t kBufferSize = 256 << 10;
+constexpr std::size_t kWorthSharing = 32 << 10;
 
 std::string_view parent_of(std::string_view path) {
   const std::size_t slash = path.rfind('/');
@@ -212,15 +215,15 @@ Timestamp written_mtime(const Timestamp& mtime, const TarOptions& options) {
   return {mtime.seconds, 0};
 }
 
-TarWriter::TarWriter(Sink& out, TarOptions options) : out_(out), options_(options), buffer_(kChunkSize) {}
+TarWriter::TarWriter(Sink& out, TarOptions options) : out_(out), options_(options), buffers_(kBufferSize) {}
 
-void TarWriter::add(const LayerEntry& entry, Source* content) {
+void TarWriter::add(const LayerEntry& entry, Source* content, HashChain* hash) {
   check(entry);
   const FileAttributes attributes = attributes_of(entry);
   remember(entry, attributes);
   write_headers(entry, attributes);
   if (entry.kind == LayerEntry::Kind::node && attributes.type == FileType::regular)
-    write_content(entry, content);
+    write_content(entry, content, hash);
   out_.boundary();
 }
 
@@ -338,20 +341,28 @@ void TarWriter::write_headers(const LayerEntry& entry, const FileAttributes& att
   out_.write(view(main_block(header, !payload.empty())));
 }
 
-void TarWriter::write_content(const LayerEntry& entry, Source* content) {
+void TarWriter::write_content(const LayerEntry& entry, Source* content, HashChain* hash) {
   const auto changed = [&] {
     return Error(cat("\"", printable(entry.path), "\" changed while it was read: it had ",
                      entry.attributes.size, " bytes before"));
   };
   std::uint64_t left = entry.attributes.size;
   while (left > 0) {
-    const std::size_t wanted = static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer_.size()));
-    const std::size_t got = content == nullptr ? 0 : content->read({buffer_.data(), wanted});
+    const auto buffer = buffers_.take();
+    const std::size_t wanted = static_cast<std::size_t>(std::min<std::uint64_t>(left, buffers_.size()));
+    const std::size_t got = content == nullptr ? 0 : content->read({buffer.get(), wanted});
     if (got == 0) throw changed();
-    out_.write({buffer_.data(), got});
+    const std::string_view bytes(buffer.get(), got);
+    if (hash != nullptr) hash->add(bytes, buffer);
+    // What is small is sooner copied into a larger buffer than hashed by itself.
+    if (got >= kWorthSharing)
+      out_.write_shared(bytes, buffer);
+    else
+      out_.write(bytes);
     left -= got;
   }
-  if (content != nullptr && content->read({buffer_.data(), 1}) != 0) throw changed();
+  char more = 0;
+  if (content != nullptr && content->read({&more, 1}) != 0) throw changed();
   write_padding(entry.attributes.size);
 }
 

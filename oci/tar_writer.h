@@ -7,9 +7,14 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/shared_buffers.h"
 #include "base/stream.h"
 #include "oci/layer_entry.h"
 #include "oci/tar_format.h"
+
+namespace imgbuild {
+class HashChain;
+}
 
 namespace imgbuild::oci {
 
@@ -36,8 +41,8 @@ class TarWriter {
   /// an entry before its parent directory, a whiteout that does not directly follow its directory, a hard
   /// link to something that is no earlier file, a name starting with `.wh.`, the device 0:0, a name or value
   /// the format cannot hold. Throws Error when `content` turns out longer or shorter; the archive is then
-  /// useless.
-  void add(const LayerEntry& entry, Source* content);
+  /// useless. `hash`, if given, gets the content's bytes.
+  void add(const LayerEntry& entry, Source* content, HashChain* hash = nullptr);
 
   /// Writes the end of the archive (LAY-7) and finishes the sink.
   void finish();
@@ -59,7 +64,7 @@ class TarWriter {
   FileAttributes attributes_of(const LayerEntry& entry) const;
   void remember(const LayerEntry& entry, const FileAttributes& attributes);
   void write_headers(const LayerEntry& entry, const FileAttributes& attributes);
-  void write_content(const LayerEntry& entry, Source* content);
+  void write_content(const LayerEntry& entry, Source* content, HashChain* hash);
   void write_padding(std::uint64_t size);
 
   Sink& out_;
@@ -70,7 +75,7 @@ class TarWriter {
   /// The directory whose whiteouts may come now; nothing when an other entry stood between.
   std::optional<std::string> whiteouts_of_ = std::string();
   std::string checked_parent_;  ///< the last one found right: entries of a directory follow each other
-  std::vector<char> buffer_;
+  SharedBuffers buffers_;
 };
 
 }  // namespace imgbuild::oci

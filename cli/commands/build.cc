@@ -139,7 +139,7 @@ int run_build(const CommandContext& context, const BuildOptions& options) {
                         .block_private_urls = options.block_private_urls,
                         .pull = options.pull,
                         .retries = retry_policy(options),
-                        .threads = 0,
+                        .threads = options.threads,
                         .stdout_fd = STDOUT_FILENO,
                         .durable = is_durable(options, config),
                         .limits = limits,
@@ -273,6 +273,11 @@ void add_options(CLI::App& command, BuildOptions& o) {
   command.add_option("--source-date-epoch", o.source_date_epoch,
                      "Seconds since 1970 for all times in the image");
   command.add_option("-j,--jobs", o.jobs, "Steps at once (default: by processors)");
+  command
+      .add_option(
+          "--threads", o.threads,
+          "Threads that read, hash and compress, 1 to 256 (default: one a processor); they change no bytes")
+      ->check(CLI::Range(1, 256));
   command.add_option("--progress", o.progress, "auto, plain, json or quiet")->capture_default_str();
   command.add_flag("-q,--quiet", o.quiet, "Print the image ID only");
   command.add_option("--iidfile", o.iid_file, "Write the image ID to this file");

@@ -467,7 +467,7 @@ def credentials_in_urls_are_kept_nowhere_atk_133(w):
 def nonsense_on_the_command_line_is_an_error_atk_134(w):
     context = w.folder("context", {"Dockerfile": "FROM scratch\n"})
     for option in ("--jobs=-1", "--compression-level=-5", "--compression-level=99", "--source-date-epoch=x", "--platform=/", "--platform=linux/../x", "--shm-size=-1", "--ulimit=nofile=-2", "--output=type=x",
-                   "--progress=x", "--call=x", "--network=-1", "--build-arg==x", "--label=x", "--tag=A:B:C", "--tag=-x", "--target=", "--add-host=x", "--secret=id=", "--ssh==x", "--jobs=99999999999999999999", "--unknown"):
+                   "--progress=x", "--call=x", "--network=-1", "--build-arg==x", "--label=x", "--tag=A:B:C", "--tag=-x", "--target=", "--add-host=x", "--secret=id=", "--ssh==x", "--jobs=99999999999999999999", "--threads=0", "--threads=257", "--threads=x", "--unknown"):
         result = w.run("build", option, context, ok=None, timeout=20)
         equal(result.code in (0, 1, 2, 3), True, f"{option}: {result!r}")
         equal("terminate called" in result.err or result.code < 0, False, f"{option} crashed")

@@ -1,4 +1,5 @@
 """Why a step was not taken from the cache, why a file is part of the build, and where two images differ."""
+import hashlib
 import json
 import os
 import pathlib
@@ -229,19 +230,25 @@ def diff_names_the_first_difference_and_all_of_them(w):
 @test
 def images_do_not_depend_on_threads_user_path_or_order_of_files(w):
     names = [f"f{i}" for i in range(300)]
-    digests = set()
-    for turn, jobs in enumerate((1, 2, 4, 8)):
+    large = {"text": b"".join(b"line %d of %d\n" % (i, i * 7919 % 1009) for i in range(300_000)), "noise": random.Random(1).randbytes(5_000_000)}
+    digests = {"gzip": set(), "zstd": set()}
+    for turn, threads in enumerate((1, 2, 4, 8)):
         random.Random(turn).shuffle(names)
         context = w.folder(f"place-{turn}/context", {"Dockerfile": "FROM scratch\nCOPY . /all/\n", ".dockerignore": "Dockerfile\n"})
         for name in names:   # the order in which a directory lists them differs with the order they are made in
             (context / name).write_text(name * 500)
             os.utime(context / name, (1_600_000_000, 1_600_000_000))
+        for name, content in large.items():
+            (context / name).write_bytes(content)
+            os.utime(context / name, (1_600_000_000, 1_600_000_000))
         os.utime(context / ".dockerignore", (1_600_000_000, 1_600_000_000))
-        w.store = w.path / f"store-{turn}"
-        archive = w.path / f"{turn}.tar"
-        w.run("-q", "-t", "app", "--jobs", jobs, "-o", f"type=oci,dest={archive}", "--source-date-epoch", EPOCH, context)
-        digests.add(pathlib.Path(archive).read_bytes())
-    equal(len(digests), 1, "number of different archives")
+        for compression, found in digests.items():
+            w.store = w.path / f"store-{turn}-{compression}"
+            archive = w.path / f"{turn}.tar"
+            w.run("-q", "-t", "app", f"--threads={threads}", f"--jobs={threads}", f"--compression={compression}",
+                  "-o", f"type=oci,dest={archive}", "--source-date-epoch", EPOCH, context)
+            found.add(hashlib.sha256(pathlib.Path(archive).read_bytes()).hexdigest())
+    equal({compression: len(found) for compression, found in digests.items()}, {"gzip": 1, "zstd": 1}, "number of different archives")
 
 
 if __name__ == "__main__":
