@@ -62,6 +62,23 @@ class Inputs:
             have += len(part)
         return b"".join(parts)[:size]
 
+    def log(self, size, seed):
+        """`size` bytes of lines as a web service writes them."""
+        generator = random.Random(seed)
+        parts, have = [], 0
+        milliseconds = seed * 1_000_000
+        while have < size:
+            milliseconds += generator.randrange(40)
+            second, millisecond = divmod(milliseconds, 1000)
+            word = generator.choice(self.vocabulary).decode()
+            part = (f"2026-01-{1 + second // 86400 % 28:02}T{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}.{millisecond:03}Z "
+                    f"web-{generator.randrange(12):02} INFO {generator.choice(('GET', 'GET', 'GET', 'POST', 'PUT'))} /api/v1/items/{word}/"
+                    f"{generator.randrange(1_000_000)} {generator.choice((200, 200, 200, 200, 304, 404))} {generator.randrange(90_000)} bytes "
+                    f"{generator.randrange(2000)} us\n").encode()
+            parts.append(part)
+            have += len(part)
+        return b"".join(parts)[:size]
+
     def dockerfile(self, name, text):
         """A context that holds nothing but a Dockerfile."""
         return self._make(name, lambda top: (top / "Dockerfile").write_text(text))
@@ -141,7 +158,7 @@ class Inputs:
         return top / "linked"
 
     def one_file(self, kind, mebibytes):
-        """A context with one large file: `kind` is text or random."""
+        """A context with one large file: `kind` is text, log or random."""
         def make(top):
             with open(top / "file", "wb") as out:
                 generator = random.Random(3)
@@ -149,7 +166,8 @@ class Inputs:
                 seed = 0
                 while left > 0:
                     size = min(left, 4 * MIB)
-                    out.write(self.text(size, 1000 + seed) if kind == "text" else generator.randbytes(size))
+                    make_part = {"text": self.text, "log": self.log}.get(kind)
+                    out.write(make_part(size, 1000 + seed) if make_part else generator.randbytes(size))
                     left -= size
                     seed += 1
             (top / "Dockerfile").write_text("FROM scratch\nCOPY file /\n")
