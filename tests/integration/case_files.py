@@ -14,6 +14,7 @@ import stat
 import subprocess
 import tarfile
 import tempfile
+import time
 
 from harness import REPOSITORY, need
 
@@ -274,9 +275,11 @@ class BusyboxStore:
 
     def __init__(self):
         self.path = None
+        self.begin = None   # when the base was begun: its files are not older
 
     def copy_to(self, workspace):
         if self.path is None:
+            self.begin = time.time()
             workspace.busybox()
             self.path = tempfile.mkdtemp(prefix="imgbuild-test-base-")
             atexit.register(shutil.rmtree, self.path, ignore_errors=True)
