@@ -12,7 +12,7 @@ namespace imgbuild::tests {
 /// True when the test must be skipped because this process is not root; says so.
 inline bool lacks_root() {
   if (::geteuid() == 0) return false;
-  std::puts("skipped: needs root");
+  std::puts("SKIPPED: needs root");
   return true;
 }
 
@@ -28,8 +28,21 @@ inline oci::OverlayFlavour overlay_flavour() {
 /// True when the test must be skipped because this process is root of a user namespace only; says so.
 inline bool lacks_first_namespace() {
   if (overlay_flavour() == oci::OverlayFlavour::trusted) return false;
-  std::puts("skipped: needs root outside of user namespaces");
+  std::puts("SKIPPED: needs root outside of user namespaces");
   return true;
+}
+
+/// True when the test must be skipped because a sanitizer takes memory of its own; says so.
+inline bool has_memory_of_a_sanitizer() {
+#if defined(__SANITIZE_ADDRESS__)
+  constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+  constexpr bool kSanitized = __has_feature(address_sanitizer);
+#else
+  constexpr bool kSanitized = false;
+#endif
+  if (kSanitized) std::puts("SKIPPED: a sanitizer takes memory of its own");
+  return kSanitized;
 }
 
 }  // namespace imgbuild::tests

@@ -176,7 +176,8 @@ TEST_CASE("merged layers show what they show one on top of the other (SBX-35)") 
     CAPTURE(seed);
     const Layers layers(seed, 9);
     const auto expected = layers.shown(layers.top_first(0, 9));
-    for (const auto& [first, last] : {std::pair(0, 9), {2, 6}, {1, 2}, {4, 9}, {0, 3}}) {
+    for (const auto& range : {std::pair(0, 9), {2, 6}, {1, 2}, {4, 9}, {0, 3}}) {
+      const int first = range.first, last = range.second;  // clang 14 captures no structured bindings
       CAPTURE(first);
       CAPTURE(last);
       const oci::FileTree below_tree = layers.tree(first);
