@@ -16,6 +16,7 @@ class Reach:
     steps: tuple = (10, 50, 100, 200, 500)
     stages: tuple = (5, 20, 50, 100, 200)
     mebibytes: tuple = (1, 16, 64, 256)
+    threads_mebibytes: int = 256
 
     @staticmethod
     def full():
@@ -24,7 +25,7 @@ class Reach:
 
     @staticmethod
     def quick():
-        return Reach(builds=(0, 5), files=(100, 1000), steps=(2, 4), stages=(2, 4), mebibytes=(1, 4))
+        return Reach(builds=(0, 5), files=(100, 1000), steps=(2, 4), stages=(2, 4), mebibytes=(1, 4), threads_mebibytes=4)
 
 
 def _point(x, costs):
@@ -97,7 +98,7 @@ class Growth:
         """The same layers on more threads: their digests must be the same, and a processor each makes them faster."""
         curves = {}
         for kind in ("text", "random"):
-            context = self.inputs.one_file(kind, self.reach.mebibytes[-2])
+            context = self.inputs.one_file(kind, self.reach.threads_mebibytes)
             points, digests, options = [], set(), self.builder.options
             for threads in (1, 2, 4, 8):
                 self.builder.options = [*options, f"--threads={threads}", "--source-date-epoch=1000000000"]
@@ -118,7 +119,7 @@ class Growth:
                 ("steps", "More steps", "RUN steps", False),
                 ("stages", "More stages", "stages", False),
                 ("layer", "Larger layers", "MiB", False),
-                ("threads", f"A layer of {self.reach.mebibytes[-2]} MiB on more threads", "threads", False)):
+                ("threads", f"A layer of {self.reach.threads_mebibytes} MiB on more threads", "threads", False)):
             say(f"growth: {name}")
             out[name] = {"title": title, "x": label, "log": logarithmic, "curves": getattr(self, name)()}
         return out

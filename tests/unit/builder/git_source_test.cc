@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -91,7 +92,7 @@ std::vector<std::string> files_of(const RemoteResult& result) {
 TEST_CASE("the git cases of the specification are fetched as it says") {
   Sources sources;
   if (!sources.fixture.has_git()) {
-    MESSAGE("skipped: git is not installed");
+    std::puts("SKIPPED: git is not installed");
     return;
   }
   const auto cases = nlohmann::json::parse(tests::read_test_data("cases/remote.json")).at("cases");

@@ -248,7 +248,7 @@ TEST_CASE("a limit that cannot be set is an error with its name") {
 TEST_CASE("a command never runs without the AppArmor profile it was to have (SBX-98)") {
   if (cannot_run()) return;
   if (::access("/sys/kernel/security/apparmor/policy/profiles", F_OK) == 0) {
-    std::puts("skipped: the profile may be loaded here");
+    std::puts("SKIPPED: the profile may be loaded here");
     return;
   }
   Bench bench;
@@ -340,7 +340,7 @@ TEST_CASE("a command that does not want to end is killed after its grace (SBX-85
 TEST_CASE("a command has the limits of its control groups and sees them as its root (SBX-102)") {
   if (cannot_run() || tests::lacks_first_namespace()) return;
   if (!read_cgroup_paths().v1.contains("memory")) {
-    std::puts("skipped: needs version 1 control groups");
+    std::puts("SKIPPED: needs version 1 control groups");
     return;
   }
   Bench bench;
@@ -361,7 +361,7 @@ TEST_CASE("a command is born in its group of version 2 and counted there (SBX-20
   if (cannot_run() || tests::lacks_first_namespace()) return;
   const auto paths = read_cgroup_paths();
   if (!paths.unified || !kernel_cgroup_files().is_writable(paths.unified->own)) {
-    std::puts("skipped: needs a writable version 2 control group");
+    std::puts("SKIPPED: needs a writable version 2 control group");
     return;
   }
   Bench bench({}, {}, true);

@@ -87,7 +87,7 @@ inline bool exists(int dir, const char* name) {
 inline bool cannot_run() {
   if (tests::lacks_root()) return true;
   if (tests::has_busybox()) return false;
-  std::puts("skipped: needs a static busybox");
+  std::puts("SKIPPED: needs a static busybox");
   return true;
 }
 
