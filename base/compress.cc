@@ -122,7 +122,7 @@ std::string codec_identity(const Compression& how) {
     case CompressionKind::none:
       return "none";
     case CompressionKind::gzip:
-      return cat("gzip-members-4 libdeflate " LIBDEFLATE_VERSION_STRING " ", gzip_level_name(how));
+      return cat("gzip-members-5 libdeflate " LIBDEFLATE_VERSION_STRING " ", gzip_level_name(how));
     case CompressionKind::zstd:
       return cat("zstd-frame-1 libzstd ", ZSTD_versionString(), " level ", zstd_level(how));
   }

@@ -11,6 +11,10 @@ class DigestingSource : public Source {
  public:
   /// SHA-256 of all bytes, once the last of them was read; nothing when it is not known.
   virtual std::optional<Digest> digest() const = 0;
+  /// To be called before the first read: true says that the source would have to hash and leaves that to the
+  /// caller, who can do it beside other work, and calls set_digest() after the last byte.
+  virtual bool leave_hashing() { return false; }
+  virtual void set_digest(const Digest&) {}
 };
 
 /// The digest `source` has for itself, if it is one that has.

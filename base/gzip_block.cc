@@ -26,7 +26,7 @@ constexpr std::size_t kStoredHeaderSize = 5;
 // How incompressible data is recognised: samples spread over the block that do not shrink by two percent
 // together. One call for all of them, since libdeflate clears its tables with each.
 constexpr std::size_t kSamples = 8;
-constexpr std::size_t kSampleSize = 2048;
+constexpr std::size_t kSampleSize = 1024;
 constexpr std::size_t kSampled = kSamples * kSampleSize;
 constexpr std::size_t kSampleGain = kSampled / 50;
 

@@ -113,6 +113,9 @@ void GzipSink::start_block() {
 }
 
 void GzipSink::write_oldest() {
+  // Instead of waiting for a worker, take a share of what waits for one.
+  for (auto next = jobs_.begin(); next != jobs_.end() && !jobs_.front().task->finished(); ++next)
+    next->task->try_run();
   const Job job = std::move(jobs_.front());
   jobs_.pop_front();
   job.task->join();

@@ -1,33 +1,99 @@
 #include "base/hash.h"
 
 #include <nettle/sha2.h>
+#include <openssl/evp.h>
 
 #include <array>
+#include <atomic>
+#include <new>
+#include <variant>
+
+#include "base/error.h"
+#include "base/lazy_crypto.h"
 
 namespace imgbuild {
 
+namespace {
+
+/// From here on OpenSSL has won back the milliseconds that loading it takes.
+constexpr std::uint64_t kWorthLoading = 64 << 20;
+/// From here on it has won back what an object of it costs, once it is loaded.
+constexpr std::uint64_t kWorthUsing = 64 << 10;
+
+struct FreeContext {
+  void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
+};
+using Openssl = std::unique_ptr<EVP_MD_CTX, FreeContext>;
+
+/// OpenSSL's algorithm, null where the library cannot be had: nettle does it as well.
+const EVP_MD* load_openssl() {
+  try {
+    require_crypto_library();
+  } catch (const UnsupportedError&) {
+    return nullptr;
+  }
+  return EVP_MD_fetch(nullptr, "SHA256", nullptr);  // never freed: threads may hash until the program ends
+}
+
+const EVP_MD* openssl_for(std::uint64_t expected) {
+  static std::atomic<const EVP_MD*> loaded{nullptr};
+  if (expected < kWorthLoading)
+    return expected < kWorthUsing ? nullptr : loaded.load(std::memory_order_acquire);
+  static const EVP_MD* const algorithm = load_openssl();
+  loaded.store(algorithm, std::memory_order_release);
+  return algorithm;
+}
+
+void require(int success) {
+  if (success != 1) throw Error("OpenSSL cannot compute a SHA-256");
+}
+
+const std::uint8_t* octets(std::string_view bytes) {
+  return reinterpret_cast<const std::uint8_t*>(bytes.data());
+}
+
+}  // namespace
+
 struct Sha256::State {
-  sha256_ctx context;
-  State() { sha256_init(&context); }
+  std::variant<sha256_ctx, Openssl> context;
+
+  explicit State(std::uint64_t expected) {
+    const EVP_MD* const algorithm = openssl_for(expected);
+    if (algorithm == nullptr) {
+      sha256_init(&std::get<sha256_ctx>(context));
+      return;
+    }
+    Openssl openssl(EVP_MD_CTX_new());
+    if (!openssl) throw std::bad_alloc();
+    require(EVP_DigestInit_ex(openssl.get(), algorithm, nullptr));
+    context = std::move(openssl);
+  }
 };
 
-Sha256::Sha256() : state_(std::make_unique<State>()) {}
+Sha256::Sha256(std::uint64_t expected) : state_(std::make_unique<State>(expected)) {}
 Sha256::~Sha256() = default;
 Sha256::Sha256(Sha256&&) noexcept = default;
 Sha256& Sha256::operator=(Sha256&&) noexcept = default;
 
 void Sha256::update(std::string_view bytes) {
-  sha256_update(&state_->context, bytes.size(), reinterpret_cast<const std::uint8_t*>(bytes.data()));
+  if (auto* nettle = std::get_if<sha256_ctx>(&state_->context))
+    sha256_update(nettle, bytes.size(), octets(bytes));
+  else
+    require(EVP_DigestUpdate(std::get<Openssl>(state_->context).get(), bytes.data(), bytes.size()));
 }
 
 Digest Sha256::finish() {
   std::array<std::byte, Digest::kSize> raw{};
-  sha256_digest(&state_->context, raw.size(), reinterpret_cast<std::uint8_t*>(raw.data()));
+  auto* const out = reinterpret_cast<std::uint8_t*>(raw.data());
+  if (auto* nettle = std::get_if<sha256_ctx>(&state_->context))
+    sha256_digest(nettle, raw.size(), out);
+  else
+    require(EVP_DigestFinal_ex(std::get<Openssl>(state_->context).get(), out, nullptr));
   return Digest::from_bytes(raw);
 }
 
 Digest sha256(std::string_view bytes) {
-  Sha256 hash;
+  Sha256 hash(bytes.size());
   hash.update(bytes);
   return hash.finish();
 }

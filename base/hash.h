@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
@@ -10,7 +11,9 @@ namespace imgbuild {
 /// Incremental SHA-256. Not thread-safe. `finish` may be called once.
 class Sha256 {
  public:
-  Sha256();
+  /// `expected` is about how many bytes will come, 0 if nobody knows: of many, the library that is faster but
+  /// slower to load is used (docs/adr/0006). The digest does not depend on it.
+  explicit Sha256(std::uint64_t expected = 0);
   ~Sha256();
   Sha256(Sha256&&) noexcept;
   Sha256& operator=(Sha256&&) noexcept;

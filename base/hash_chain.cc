@@ -19,6 +19,8 @@ struct Piece {
 }  // namespace
 
 struct HashChain::State {
+  explicit State(std::uint64_t expected) : hash(expected) {}
+
   enum class Work { none, asked, running };  ///< asked: a task of the pool was told, and did not begin
 
   /// Hashes all there is. A task that comes too late, because its work was taken over, finds nothing to do.
@@ -62,7 +64,8 @@ struct HashChain::State {
   Sha256 hash;  ///< of whoever runs
 };
 
-HashChain::HashChain(ThreadPool* pool) : pool_(pool), state_(std::make_shared<State>()) {}
+HashChain::HashChain(ThreadPool* pool, std::uint64_t expected)
+    : pool_(pool), state_(std::make_shared<State>(expected)) {}
 
 HashChain::~HashChain() {
   const std::lock_guard guard(state_->mutex);

@@ -14,7 +14,8 @@ namespace imgbuild {
 /// room. May be used from a task of the same pool; without a pool it hashes in place. One caller at a time.
 class HashChain {
  public:
-  explicit HashChain(ThreadPool* pool);
+  /// `expected`: as of Sha256.
+  explicit HashChain(ThreadPool* pool, std::uint64_t expected = 0);
   ~HashChain();  ///< what is still waiting is not hashed any more
   HashChain(const HashChain&) = delete;
   HashChain& operator=(const HashChain&) = delete;

@@ -44,14 +44,19 @@ LAZY(const BIGNUM*, ECDSA_SIG_get0_s, (const ECDSA_SIG* sig), (sig))
 LAZY(void, ERR_clear_error, (), ())
 LAZY(unsigned long, ERR_peek_last_error, (), ())
 LAZY(int, EVP_DecodeBlock, (unsigned char* t, const unsigned char* f, int n), (t, f, n))
+LAZY(int, EVP_DigestFinal_ex, (EVP_MD_CTX * ctx, unsigned char* md, unsigned int* s), (ctx, md, s))
+LAZY(int, EVP_DigestInit_ex, (EVP_MD_CTX * ctx, const EVP_MD* type, ENGINE* impl), (ctx, type, impl))
 LAZY(int, EVP_DigestSign,
      (EVP_MD_CTX * ctx, unsigned char* sigret, size_t* siglen, const unsigned char* tbs, size_t tbslen),
      (ctx, sigret, siglen, tbs, tbslen))
 LAZY(int, EVP_DigestSignInit,
      (EVP_MD_CTX * ctx, EVP_PKEY_CTX** pctx, const EVP_MD* type, ENGINE* e, EVP_PKEY* pkey),
      (ctx, pctx, type, e, pkey))
+LAZY(int, EVP_DigestUpdate, (EVP_MD_CTX * ctx, const void* d, size_t cnt), (ctx, d, cnt))
 LAZY(void, EVP_MD_CTX_free, (EVP_MD_CTX * ctx), (ctx))
 LAZY(EVP_MD_CTX*, EVP_MD_CTX_new, (), ())
+LAZY(EVP_MD*, EVP_MD_fetch, (OSSL_LIB_CTX * ctx, const char* algorithm, const char* properties),
+     (ctx, algorithm, properties))
 LAZY(void, EVP_PKEY_CTX_free, (EVP_PKEY_CTX * ctx), (ctx))
 LAZY(EVP_PKEY_CTX*, EVP_PKEY_CTX_new_from_name,
      (OSSL_LIB_CTX * libctx, const char* name, const char* propquery), (libctx, name, propquery))

@@ -9,8 +9,8 @@ namespace {
 constexpr std::size_t kBufferSize = 256 * 1024;
 }
 
-OverlappedHashSink::OverlappedHashSink(Sink& next, ThreadPool* pool)
-    : next_(next), copies_(pool != nullptr), chain_(pool), buffers_(kBufferSize) {}
+OverlappedHashSink::OverlappedHashSink(Sink& next, ThreadPool* pool, std::uint64_t expected)
+    : next_(next), copies_(pool != nullptr), chain_(pool, expected), buffers_(kBufferSize) {}
 
 void OverlappedHashSink::write(std::string_view bytes) {
   next_.write(bytes);

@@ -15,8 +15,8 @@ namespace imgbuild {
 /// KiB. May be used from a task of the same pool; without a pool it hashes in place.
 class OverlappedHashSink final : public Sink {
  public:
-  /// `next` must outlive the sink.
-  OverlappedHashSink(Sink& next, ThreadPool* pool);
+  /// `next` must outlive the sink. `expected`: as of Sha256.
+  OverlappedHashSink(Sink& next, ThreadPool* pool, std::uint64_t expected = 0);
 
   void write(std::string_view bytes) override;
   void write_shared(std::string_view bytes, const std::shared_ptr<const void>& owner) override;

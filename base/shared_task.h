@@ -18,13 +18,29 @@ class SharedTask {
   /// Without a pool the work is done by join().
   static std::shared_ptr<SharedTask> start(ThreadPool* pool, std::function<void()> work) {
     auto task = std::shared_ptr<SharedTask>(new SharedTask(std::move(work)));
-    if (pool != nullptr) (void)pool->submit([task] { task->run_if_unclaimed(); });
+    if (pool != nullptr) (void)pool->submit([task] { task->try_run(); });
     return task;
   }
 
+  /// Does the work unless somebody has begun it; says whether it did. Errors come from join().
+  bool try_run() {
+    if (claimed_.exchange(true)) return false;
+    try {
+      work_();
+    } catch (...) {
+      error_ = std::current_exception();
+    }
+    work_ = nullptr;
+    finished_ = true;
+    done_.release();
+    return true;
+  }
+
+  bool finished() const noexcept { return finished_; }
+
   /// Returns when the work is done; throws what it threw. Call it once.
   void join() {
-    run_if_unclaimed();
+    try_run();
     done_.acquire();
     if (error_) std::rethrow_exception(error_);
   }
@@ -32,19 +48,9 @@ class SharedTask {
  private:
   explicit SharedTask(std::function<void()> work) : work_(std::move(work)) {}
 
-  void run_if_unclaimed() {
-    if (claimed_.exchange(true)) return;
-    try {
-      work_();
-    } catch (...) {
-      error_ = std::current_exception();
-    }
-    work_ = nullptr;
-    done_.release();
-  }
-
   std::function<void()> work_;
   std::atomic<bool> claimed_{false};
+  std::atomic<bool> finished_{false};
   std::exception_ptr error_;
   std::binary_semaphore done_{0};
 };

@@ -29,7 +29,7 @@ std::size_t FileSource::read(std::span<char> buffer) {
 
 VerifySource::VerifySource(std::unique_ptr<Source> from, const Digest& digest, std::uint64_t size,
                            std::string name)
-    : from_(std::move(from)), digest_(digest), size_(size), name_(std::move(name)) {}
+    : from_(std::move(from)), digest_(digest), size_(size), hash_(size), name_(std::move(name)) {}
 
 std::size_t VerifySource::read(std::span<char> buffer) {
   const std::size_t got = checked_ ? 0 : from_->read(buffer);

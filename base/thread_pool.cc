@@ -1,5 +1,6 @@
 #include "base/thread_pool.h"
 
+#include <algorithm>
 #include <system_error>
 
 namespace imgbuild {
@@ -16,7 +17,8 @@ void ThreadPool::enqueue(std::function<void()> task) {
   {
     const std::lock_guard guard(mutex_);
     queue_.push_back(std::move(task));
-    if (!closing_ && queue_.size() > idle_ && workers_.size() < size_) add_worker();
+    if (!closing_ && queue_.size() > idle_ && workers_.size() < std::max<std::size_t>(size_, 2) - 1)
+      add_worker();
   }
   wake_.notify_one();
 }

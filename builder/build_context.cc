@@ -63,7 +63,7 @@ class BuildContext::FileReader final : public DigestingSource {
   FileReader(BuildContext& context, std::string path, const cache::FileIdentity& listed)
       : context_(context), path_(std::move(path)), listed_(listed) {
     digest_ = context_.known_digest(path_, listed_);
-    if (!digest_) hash_.emplace();
+    if (!digest_) hash_.emplace(listed_.size);
     if (!digest_ && context_.clock_) read_at_ = context_.clock_();
     fd_ = context_.open_unchanged(path_, listed_);
   }
@@ -82,14 +82,25 @@ class BuildContext::FileReader final : public DigestingSource {
 
   std::optional<Digest> digest() const override { return digest_; }
 
+  bool leave_hashing() override {
+    const bool would_hash = hash_.has_value();
+    hash_.reset();
+    return would_hash;
+  }
+
+  void set_digest(const Digest& digest) override {
+    digest_ = digest;
+    if (at_end_) context_.learn(path_, listed_, *at_end_, digest, read_at_);
+  }
+
  private:
   void check_unchanged() {
-    const cache::FileIdentity now = identity_of(fd_.get(), path_);
-    if (!same_bytes(now, listed_)) fail_changed(path_);
+    at_end_ = identity_of(fd_.get(), path_);
+    if (!same_bytes(*at_end_, listed_)) fail_changed(path_);
     if (!hash_) return;
-    digest_ = hash_->finish();
+    const Digest digest = hash_->finish();
     hash_.reset();
-    context_.learn(path_, listed_, now, *digest_, read_at_);
+    set_digest(digest);
   }
 
   BuildContext& context_;
@@ -97,7 +108,8 @@ class BuildContext::FileReader final : public DigestingSource {
   std::string path_;
   cache::FileIdentity listed_;
   std::optional<Digest> digest_;
-  std::optional<Sha256> hash_;
+  std::optional<Sha256> hash_;  ///< none: the digest is known, or left to the caller
+  std::optional<cache::FileIdentity> at_end_;
   std::optional<Timestamp> read_at_;
   std::uint64_t seen_ = 0;
 };
@@ -177,7 +189,7 @@ Digest BuildContext::hash_file(const std::string& path, const cache::FileIdentit
   // end.
   const auto room = static_cast<std::size_t>(std::min<std::uint64_t>(listed.size + 1, kChunkSize));
   thread_local std::vector<char> buffer(kChunkSize);
-  Sha256 hash;
+  Sha256 hash(listed.size);
   std::uint64_t seen = 0;
   for (;;) {
     require_going();

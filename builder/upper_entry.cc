@@ -88,8 +88,8 @@ XattrReader reader_for(const DiffOptions& options) {
 
 }  // namespace
 
-void add_whiteout(std::string path, std::uint32_t depth, const FileNode* below, UpperWalk& out) {
-  UpperNode& node = out.nodes.emplace_back();
+void add_whiteout(std::string path, std::uint32_t depth, const FileNode* below, UpperFinds& out) {
+  UpperNode& node = out.nodes.add();
   node.depth = depth;
   node.entry.kind = LayerEntry::Kind::whiteout;
   node.entry.path = std::move(path);
@@ -98,11 +98,12 @@ void add_whiteout(std::string path, std::uint32_t depth, const FileNode* below, 
   node.hides_below = true;
 }
 
-UpperEntryReader::UpperEntryReader(const DiffOptions& options, const TreeStamps* before)
-    : options_(options), before_(before), xattrs_(reader_for(options)), compare_(options) {}
+UpperEntryReader::UpperEntryReader(const std::shared_ptr<const RootDir>& upper, const DiffOptions& options,
+                                   const TreeStamps* before)
+    : upper_(upper), options_(options), before_(before), xattrs_(reader_for(options)), compare_(options) {}
 
 std::optional<UpperInside> UpperEntryReader::read(const char* name, std::string path, const UpperPlace& place,
-                                                  UpperWalk& out) {
+                                                  UpperFinds& out) {
   struct stat info {};
   if (::fstatat(place.dir, name, &info, AT_SYMLINK_NOFOLLOW) != 0)
     throw SystemError(errno, "stat", printable(path));
@@ -126,7 +127,7 @@ std::optional<UpperInside> UpperEntryReader::read(const char* name, std::string 
 
   const bool directory_below = place.below != nullptr && place.below->attributes.type == FileType::directory;
   const bool hides = !is_directory || xattrs.opaque || place.parent_hides || !directory_below;
-  UpperNode& node = out.nodes.emplace_back();
+  UpperNode& node = out.nodes.add();
   node.depth = place.depth;
   node.entry.path = std::move(path);
   node.below = place.below;
@@ -142,6 +143,7 @@ std::optional<UpperInside> UpperEntryReader::read(const char* name, std::string 
       node.entry.attributes.link_target = link_target(place.dir, name, node.entry.path);
     if (options_.noted_owners) restore_owner(xattrs.owner, info, node);
     node.changed = !compare_.same(place.dir, name, node);
+    if (node.changed && oci::has_bytes(node.entry)) node.open = upper_opener(upper_, node.entry.path);
   }
   if (!is_directory) {
     node.linked = info.st_nlink > 1;
@@ -155,7 +157,7 @@ std::optional<UpperInside> UpperEntryReader::read(const char* name, std::string 
 /// `inside`: the directory itself, -1 for anything else.
 void UpperEntryReader::take_fuse_marks(const std::string& path, const struct stat& info,
                                        const FileNode* below, int inside, UpperXattrs& xattrs,
-                                       UpperWalk& out) const {
+                                       UpperFinds& out) const {
   if (inside >= 0) xattrs.opaque = xattrs.opaque || has_fuse_opaque_name(inside);
   const auto is_special = [&](FileType type) {
     return type == FileType::fifo || (options_.flavour == oci::OverlayFlavour::trusted &&

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,19 +31,21 @@ struct UpperInside {
 /// Reads one name of an upper directory at a time. Not thread-safe: one for each thread.
 class UpperEntryReader {
  public:
-  /// `before`: stamps that can be trusted, or null; both are borrowed.
-  UpperEntryReader(const DiffOptions& options, const TreeStamps* before);
+  /// `before`: stamps that can be trusted, or null; all are borrowed.
+  UpperEntryReader(const std::shared_ptr<const RootDir>& upper, const DiffOptions& options,
+                   const TreeStamps* before);
 
   /// Adds what `name`, at `path`, says to `out`, if anything. Returns the inside of a directory. For the
   /// errors see diff_upper().
   std::optional<UpperInside> read(const char* name, std::string path, const UpperPlace& place,
-                                  UpperWalk& out);
+                                  UpperFinds& out);
 
  private:
   void refuse_what_no_layer_holds(const char* name, const std::string& path, const struct stat& info) const;
   void take_fuse_marks(const std::string& path, const struct stat& info, const oci::FileNode* below,
-                       int inside, UpperXattrs& xattrs, UpperWalk& out) const;
+                       int inside, UpperXattrs& xattrs, UpperFinds& out) const;
 
+  const std::shared_ptr<const RootDir>& upper_;
   const DiffOptions& options_;
   const TreeStamps* before_;
   XattrReader xattrs_;
@@ -50,6 +53,6 @@ class UpperEntryReader {
 };
 
 /// Adds a whiteout of what `below` is.
-void add_whiteout(std::string path, std::uint32_t depth, const oci::FileNode* below, UpperWalk& out);
+void add_whiteout(std::string path, std::uint32_t depth, const oci::FileNode* below, UpperFinds& out);
 
 }  // namespace imgbuild::builder

@@ -8,6 +8,8 @@
 #include <memory>
 #include <mutex>
 
+#include "base/quiet_open.h"
+#include "base/stream.h"
 #include "builder/tree_stamps.h"
 #include "builder/upper_entry.h"
 #include "builder/upper_names.h"
@@ -41,7 +43,7 @@ struct Directory {
 /// A part of the result. The parts form a list in the order of a layer; each is written by one thread, which
 /// may put others behind it.
 struct Part {
-  UpperWalk found;
+  UpperFinds found;
   std::exception_ptr failure;  ///< what ended it
   Part* next = nullptr;
 };
@@ -64,11 +66,12 @@ class Parts {
       if (part->failure) std::rethrow_exception(part->failure);
       count += part->found.nodes.size();
     }
-    UpperWalk out = std::move(first().found);
-    out.pieces = all_.size();
-    if (all_.size() > 1) out.nodes.reserve(count);
-    for (Part* part = first().next; part != nullptr; part = part->next) {
-      append(part->found.nodes, out.nodes);
+    UpperWalk out;
+    out.nodes.reserve(count);
+    out.memory.reserve(all_.size());
+    for (Part* part = &first(); part != nullptr; part = part->next) {
+      out.memory.push_back(std::move(part->found.nodes));
+      out.memory.back().list(out.nodes);
       append(part->found.sockets, out.sockets);
       append(part->found.fuse_marks, out.fuse_marks);
     }
@@ -98,6 +101,7 @@ using Crew = WorkCrew<Range>;
 
 /// What all threads of one walk share.
 struct Shared {
+  const std::shared_ptr<const RootDir>& upper;
   const DiffOptions& options;
   const TreeStamps* before;  ///< where they can be trusted
   Parts parts;
@@ -109,7 +113,7 @@ class RangeWalker {
  public:
   /// `pool`: called for help when there turns out to be much; may be null.
   RangeWalker(Shared& shared, Crew& crew, ThreadPool* pool)
-      : shared_(shared), crew_(crew), pool_(pool), reader_(shared.options, shared.before) {}
+      : shared_(shared), crew_(crew), pool_(pool), reader_(shared.upper, shared.options, shared.before) {}
 
   void walk(const Range& range) {
     part_ = range.into;
@@ -227,10 +231,20 @@ const TreeStamps* trusted_stamps(const DiffOptions& options) {
 
 }  // namespace
 
-UpperWalk walk_upper(int upper, const oci::FileTree& lower, const DiffOptions& options) {
-  Shared shared{options, trusted_stamps(options), {}};
+oci::ContentOpener upper_opener(const std::shared_ptr<const RootDir>& upper, const std::string& path) {
+  return [upper, path]() -> std::unique_ptr<Source> {
+    return std::make_unique<FileSource>(open_without_atime([&](int flags) {
+                                          return upper->open_beneath(path, flags | O_NOFOLLOW | O_NONBLOCK);
+                                        }),
+                                        path);
+  };
+}
+
+UpperWalk walk_upper(const std::shared_ptr<const RootDir>& upper, const oci::FileTree& lower,
+                     const DiffOptions& options) {
+  Shared shared{upper, options, trusted_stamps(options), {}};
   auto root = std::make_shared<Directory>();
-  root->fd = open_at(upper, ".", O_RDONLY | O_DIRECTORY);
+  root->fd = open_at(upper->fd(), ".", O_RDONLY | O_DIRECTORY);
   root->below = lower.root().get();
   root->hides_below = options.whole.has_value();
   Part& first = shared.parts.first();

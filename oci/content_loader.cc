@@ -20,8 +20,7 @@ constexpr std::size_t kMaxBatchFiles = 64;
 
 bool is_small_file(const PendingEntry& pending) {
   const LayerEntry& entry = pending.entry;
-  return pending.open && entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular &&
-         entry.attributes.size > 0 && entry.attributes.size <= kMaxFileSize;
+  return pending.open && has_bytes(entry) && entry.attributes.size <= kMaxFileSize;
 }
 
 /// Bytes that a batch holds.

@@ -93,13 +93,11 @@ class Applier {
   /// Names that hold no bytes are not there, so what is to be replaced may be missing.
   void add_content(const LayerEntry& entry, Placement placement, TarReader& reader, const TarMember& member) {
     const bool replaces = placement == Placement::replace_file || placement == Placement::replace_tree;
-    const bool has_bytes = entry.kind == LayerEntry::Kind::node &&
-                           entry.attributes.type == FileType::regular && entry.attributes.size > 0;
-    if (!replaces && !has_bytes) return;
+    if (!replaces && !has_bytes(entry)) return;
     const int parent = parents_.enter(parent_of(entry.path));
     const std::string name = base_name(entry.path);
     if (replaces) remove_tree_at(parent, name);
-    if (!has_bytes) return parents_.forget();
+    if (!has_bytes(entry)) return parents_.forget();
     LayerEntry bytes_only = entry;
     bytes_only.attributes.mode = 0400;
     add_file(parent, name, bytes_only, reader, member);

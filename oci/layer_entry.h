@@ -61,6 +61,12 @@ struct LayerEntry {
   bool operator==(const LayerEntry&) const = default;
 };
 
+/// Whether an entry brings bytes with it: a regular file that is not empty.
+inline bool has_bytes(const LayerEntry& entry) noexcept {
+  return entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular &&
+         entry.attributes.size > 0;
+}
+
 /// Opens the bytes of a regular file anew. May be called from any thread, more than once.
 using ContentOpener = std::function<std::unique_ptr<Source>()>;
 

@@ -31,13 +31,16 @@ class StoppableSink final : public Sink {
   const std::stop_token& stop_;
 };
 
-bool has_bytes(const LayerEntry& entry) {
-  return entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular &&
-         entry.attributes.size > 0;
-}
-
 bool is_regular(const LayerEntry& entry) {
   return entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular;
+}
+
+std::uint64_t bytes_of(const std::vector<PendingEntry>& entries) {
+  std::uint64_t bytes = 0;
+  for (const PendingEntry& pending : entries) {
+    if (has_bytes(pending.entry)) bytes += pending.entry.attributes.size;
+  }
+  return bytes;
 }
 
 /// Writes one entry whose bytes, if any, come from `content`, and returns their digest when it was asked for
@@ -47,14 +50,17 @@ std::optional<Digest> add_hashed(TarWriter& tar, const LayerEntry& entry, Source
     tar.add(entry, nullptr);
     return sha256("");
   }
-  if (dynamic_cast<DigestingSource*>(content) != nullptr) {
+  auto* const digesting = dynamic_cast<DigestingSource*>(content);
+  if (digesting != nullptr && !digesting->leave_hashing()) {
     tar.add(entry, content);
-    if (const auto digest = digest_of(*content)) return digest;
+    if (const auto digest = digesting->digest()) return digest;
     throw Error(cat("nobody knows the digest of ", printable(entry.path)));
   }
-  HashChain hash(pool);
+  HashChain hash(pool, entry.attributes.size);
   tar.add(entry, content, &hash);
-  return hash.digest();
+  const Digest digest = hash.digest();
+  if (digesting != nullptr) digesting->set_digest(digest);
+  return digest;
 }
 
 std::optional<Digest> add(TarWriter& tar, const PendingEntry& pending,
@@ -111,11 +117,12 @@ LayerIndex index_before_writing(const std::vector<PendingEntry>& entries, const 
 
 WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compression& how, BlobStore& store,
                          ThreadPool* pool, const WriteLayerOptions& options) {
+  const std::uint64_t expected = bytes_of(entries);
   const auto blob = store.create();
-  OverlappedHashSink packed(*blob, pool);
+  OverlappedHashSink packed(*blob, pool, expected);
   PackedReport report;
   const auto compressor = make_compressor(how, packed, pool, options.pieces, &report);
-  OverlappedHashSink plain(*compressor, pool);
+  OverlappedHashSink plain(*compressor, pool, expected);
   StoppableSink stoppable(plain, options.stop);
   TarWriter tar(stoppable, options.tar);
 

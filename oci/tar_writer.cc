@@ -245,8 +245,8 @@ void TarWriter::check(const LayerEntry& entry) {
         refuse(entry, "a whiteout must directly follow its directory");
       break;
     case LayerEntry::Kind::hard_link: {
-      const auto target = seen_.find(entry.hard_link_target);
-      if (target == seen_.end() || !target->second.linkable) {
+      const auto* const target = written_.find(entry.hard_link_target);
+      if (target == nullptr || target->type == FileType::directory) {
         refuse(entry, cat("it is a hard link to \"", printable(entry.hard_link_target),
                           "\", which is no earlier file of the layer"));
       }
@@ -261,9 +261,10 @@ void TarWriter::check(const LayerEntry& entry) {
 void TarWriter::check_parent(const LayerEntry& entry) {
   const std::string_view parent = parent_of(entry.path);
   if (parent.empty() || parent == checked_parent_) return;
-  const auto found = seen_.find(std::string(parent));
-  if (found == seen_.end()) refuse(entry, "its parent directory is no earlier entry");
-  if (found->second.type != FileType::directory) refuse(entry, "its parent is not a directory");
+  if (!written_.is_directory(parent)) {
+    refuse(entry, written_.find(parent) == nullptr ? "its parent directory is no earlier entry"
+                                                   : "its parent is not a directory");
+  }
   checked_parent_ = parent;
 }
 
@@ -291,7 +292,7 @@ void TarWriter::check_attributes(const LayerEntry& entry) const {
   }
 }
 
-FileAttributes TarWriter::attributes_of(const LayerEntry& entry) const {
+FileAttributes TarWriter::attributes_of(const LayerEntry& entry) {
   FileAttributes attributes;
   if (entry.kind == LayerEntry::Kind::whiteout) return attributes;
   if (entry.kind == LayerEntry::Kind::node) {
@@ -301,7 +302,7 @@ FileAttributes TarWriter::attributes_of(const LayerEntry& entry) const {
     return attributes;
   }
   // Every consumer applies a hard link's attributes to the inode, so they must be the inode's (LAY-15).
-  const Seen& target = seen_.at(entry.hard_link_target);
+  const auto& target = *written_.find(entry.hard_link_target);
   attributes.mode = target.mode;
   attributes.uid = target.uid;
   attributes.gid = target.gid;
@@ -313,20 +314,16 @@ FileAttributes TarWriter::attributes_of(const LayerEntry& entry) const {
 
 void TarWriter::remember(const LayerEntry& entry, const FileAttributes& attributes) {
   if (entry.kind == LayerEntry::Kind::whiteout) {
-    if (!seen_.try_emplace(make_header(entry, {}).name).second) refuse(entry, "the whiteout is there twice");
+    if (!whiteouts_.insert(entry.path).second) refuse(entry, "the whiteout is there twice");
     return;
   }
   const bool node = entry.kind == LayerEntry::Kind::node;
-  const bool directory = node && attributes.type == FileType::directory;
-  const Seen seen{node ? attributes.type : FileType::regular,
-                  !directory,
-                  attributes.mode,
-                  attributes.uid,
-                  attributes.gid,
-                  attributes.mtime};
-  if (!seen_.try_emplace(entry.path, seen).second) refuse(entry, "the name is there twice");
+  const FileType type = node ? attributes.type : FileType::regular;
+  if (!written_.add(entry.path, {type, attributes.mode, attributes.uid, attributes.gid, attributes.mtime}))
+    refuse(entry, "the name is there twice");
   if (!attributes.xattrs.empty()) seen_xattrs_.emplace(entry.path, attributes.xattrs);
-  whiteouts_of_ = directory ? std::optional(entry.path) : std::nullopt;
+  whiteouts_of_ = type == FileType::directory ? std::optional(entry.path) : std::nullopt;
+  if (!whiteouts_.empty()) whiteouts_ = {};
 }
 
 void TarWriter::write_headers(const LayerEntry& entry, const FileAttributes& attributes) {

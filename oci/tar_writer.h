@@ -5,12 +5,14 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/shared_buffers.h"
 #include "base/stream.h"
 #include "oci/layer_entry.h"
 #include "oci/tar_format.h"
+#include "oci/written_names.h"
 
 namespace imgbuild {
 class HashChain;
@@ -48,20 +50,10 @@ class TarWriter {
   void finish();
 
  private:
-  /// What later entries need to know of one already written.
-  struct Seen {
-    FileType type = FileType::regular;
-    bool linkable = false;
-    std::uint32_t mode = 0;
-    std::uint32_t uid = 0;
-    std::uint32_t gid = 0;
-    Timestamp mtime;
-  };
-
   void check(const LayerEntry& entry);
   void check_parent(const LayerEntry& entry);
   void check_attributes(const LayerEntry& entry) const;
-  FileAttributes attributes_of(const LayerEntry& entry) const;
+  FileAttributes attributes_of(const LayerEntry& entry);
   void remember(const LayerEntry& entry, const FileAttributes& attributes);
   void write_headers(const LayerEntry& entry, const FileAttributes& attributes);
   void write_content(const LayerEntry& entry, Source* content, HashChain* hash);
@@ -69,9 +61,11 @@ class TarWriter {
 
   Sink& out_;
   TarOptions options_;
-  std::unordered_map<std::string, Seen> seen_;
+  WrittenNames written_;
   /// The few entries with extended attributes, for hard links to them.
   std::unordered_map<std::string, Xattrs> seen_xattrs_;
+  /// Of the directory whose whiteouts come now.
+  std::unordered_set<std::string> whiteouts_;
   /// The directory whose whiteouts may come now; nothing when an other entry stood between.
   std::optional<std::string> whiteouts_of_ = std::string();
   std::string checked_parent_;  ///< the last one found right: entries of a directory follow each other

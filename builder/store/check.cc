@@ -187,9 +187,7 @@ class Checker {
     for (const auto& entry : index.entries) {
       if (stop_.stop_requested()) throw Cancelled();
       if (entry.kind != Kind::node && entry.kind != Kind::hard_link) continue;
-      const bool has_bytes = entry.kind == Kind::node && entry.attributes.type == FileType::regular &&
-                             entry.attributes.size > 0;
-      if (content_only && !has_bytes) continue;
+      if (content_only && !oci::has_bytes(entry)) continue;
       const std::string shown = printable(entry.path);
       const UniqueFd file = open_entry(files, entry.path);
       struct stat info {};

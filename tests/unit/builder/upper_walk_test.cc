@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <memory>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -38,6 +39,9 @@ class Trees {
 
   std::string at(const std::string& path) const { return cat("/proc/self/fd/", upper_.fd(), "/", path); }
   int upper() const { return upper_.fd(); }
+  std::shared_ptr<const RootDir> root() const {
+    return std::make_shared<const RootDir>(open_at(upper_.fd(), ".", O_RDONLY | O_DIRECTORY));
+  }
 
   void make_dir(const std::string& path) const { REQUIRE(::mkdir(at(path).c_str(), 0755) == 0); }
   void make_file(const std::string& path, const std::string& text = {}) const {
@@ -127,15 +131,16 @@ void fill(Trees& trees) {
 
 Lines describe(const UpperWalk& walk) {
   Lines out;
-  for (const UpperNode& node : walk.nodes) {
+  for (const UpperNode* const listed : walk.nodes) {
+    const UpperNode& node = *listed;
     const oci::LayerEntry& entry = node.entry;
     const oci::FileAttributes& a = entry.attributes;
-    std::string line =
-        cat(static_cast<int>(entry.kind), " ", entry.path, " ", static_cast<int>(a.type), " ", a.mode, " ",
-            a.uid, ":", a.gid, " ", a.mtime.seconds, ".", a.mtime.nanoseconds, " ", a.size, " ",
-            a.link_target, " ", a.device_major, ":", a.device_minor, " ", node.depth,
-            node.changed ? " changed" : "", node.hides_below ? " hides" : "", node.linked ? " linked" : "",
-            " ", node.device, ":", node.inode, " ", reinterpret_cast<std::uintptr_t>(node.below));
+    std::string line = cat(static_cast<int>(entry.kind), " ", entry.path, " ", static_cast<int>(a.type), " ",
+                           a.mode, " ", a.uid, ":", a.gid, " ", a.mtime.seconds, ".", a.mtime.nanoseconds,
+                           " ", a.size, " ", a.link_target, " ", a.device_major, ":", a.device_minor, " ",
+                           node.depth, node.changed ? " changed" : "", node.hides_below ? " hides" : "",
+                           node.linked ? " linked" : "", " ", node.device, ":", node.inode, " ",
+                           reinterpret_cast<std::uintptr_t>(node.below), node.open ? " open" : "");
     for (const auto& [name, value] : a.xattrs) line += cat(" ", name, "=", value);
     out.push_back(std::move(line));
   }
@@ -154,16 +159,16 @@ std::size_t count_threads() {
 
 /// The same walk with different numbers of threads, several times. Returns what all found.
 UpperWalk walk_in_all_ways(const Trees& trees, const oci::FileTree& lower, DiffOptions options) {
-  UpperWalk alone = walk_upper(trees.upper(), lower, options);
-  CHECK(alone.pieces == 1);
+  UpperWalk alone = walk_upper(trees.root(), lower, options);
+  CHECK(alone.memory.size() == 1);
   const Lines expected = describe(alone);
   std::size_t shared = 0;
   for (const std::size_t threads : {1u, 2u, 4u, 8u}) {
     ThreadPool pool(threads);
     options.pool = &pool;
     for (int round = 0; round < 4; ++round) {
-      const UpperWalk walk = walk_upper(trees.upper(), lower, options);
-      if (walk.pieces > 1) ++shared;
+      const UpperWalk walk = walk_upper(trees.root(), lower, options);
+      if (walk.memory.size() > 1) ++shared;
       const Lines found = describe(walk);
       REQUIRE(found.size() == expected.size());
       for (std::size_t i = 0; i < found.size(); ++i) REQUIRE(found[i] == expected[i]);
@@ -182,7 +187,8 @@ TEST_CASE("an upper directory reads the same with any number of threads") {
   const oci::FileTree lower = trees.tree();
   DiffOptions options = trees.options();
   const auto count = [&](const UpperWalk& walk, const auto& matches) {
-    return std::count_if(walk.nodes.begin(), walk.nodes.end(), matches);
+    return std::count_if(walk.nodes.begin(), walk.nodes.end(),
+                         [&](const UpperNode* node) { return matches(*node); });
   };
 
   SUBCASE("of the kernel") {
@@ -246,7 +252,7 @@ TEST_CASE(
       std::optional<ThreadPool> pool;
       if (threads > 0) pool.emplace(threads);
       CAPTURE(threads);
-      CHECK_THROWS_WITH_AS(walk_upper(trees.upper(), lower, trees.options(pool ? &*pool : nullptr)),
+      CHECK_THROWS_WITH_AS(walk_upper(trees.root(), lower, trees.options(pool ? &*pool : nullptr)),
                            doctest::Contains(bad.front().c_str()), Error);
     }
     REQUIRE(::unlink(trees.at(bad.front()).c_str()) == 0);
@@ -261,9 +267,9 @@ TEST_CASE("a small change is looked at without starting a thread") {
   for (int i = 0; i < 100; ++i) trees.make_file(cat("d/", i));
   ThreadPool pool(4);
   const std::size_t before = count_threads();
-  CHECK(walk_upper(trees.upper(), trees.tree(), trees.options(&pool)).nodes.size() == 101);
+  CHECK(walk_upper(trees.root(), trees.tree(), trees.options(&pool)).nodes.size() == 101);
   CHECK(count_threads() == before);
   for (int i = 100; i < 500; ++i) trees.make_file(cat("d/", i));
-  CHECK(walk_upper(trees.upper(), trees.tree(), trees.options(&pool)).nodes.size() == 501);
+  CHECK(walk_upper(trees.root(), trees.tree(), trees.options(&pool)).nodes.size() == 501);
   CHECK(count_threads() == before + 3);
 }
