@@ -1,6 +1,7 @@
 """How time and memory grow with the work: one curve a function, each a list of points {x, seconds, peak_mib}."""
 import dataclasses
 import hashlib
+import os
 import shutil
 import statistics
 import subprocess
@@ -65,6 +66,7 @@ class Growth:
                 subprocess.run([self.builder.program, "--root", str(self.builder.store), "--progress=quiet", str(context)],
                                capture_output=True, check=True)
             done = count
+            os.sync()  # the disk's backlog of so many builds is not what a build in their store costs
             runs = range(self.rounds)
             curves["tiny, cold"].append(_point(count, [self.builder.build(tiny, self.archive, True) for _ in runs]))
             curves["tiny, unchanged"].append(_point(count, [self.builder.build(tiny, self.archive) for _ in runs]))

@@ -10,8 +10,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/quiet_open.h"
-#include "base/stream.h"
 #include "base/strings.h"
 #include "builder/upper_walk.h"
 #include "oci/layer_order.h"
