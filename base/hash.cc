@@ -56,6 +56,7 @@ const std::uint8_t* octets(std::string_view bytes) {
 
 struct Sha256::State {
   std::variant<sha256_ctx, Openssl> context;
+  bool failed = false;  ///< told by finish(): update() runs where nobody waits for an exception
 
   explicit State(std::uint64_t expected) {
     const EVP_MD* const algorithm = openssl_for(expected);
@@ -79,10 +80,12 @@ void Sha256::update(std::string_view bytes) {
   if (auto* nettle = std::get_if<sha256_ctx>(&state_->context))
     sha256_update(nettle, bytes.size(), octets(bytes));
   else
-    require(EVP_DigestUpdate(std::get<Openssl>(state_->context).get(), bytes.data(), bytes.size()));
+    state_->failed |=
+        EVP_DigestUpdate(std::get<Openssl>(state_->context).get(), bytes.data(), bytes.size()) != 1;
 }
 
 Digest Sha256::finish() {
+  require(state_->failed ? 0 : 1);
   std::array<std::byte, Digest::kSize> raw{};
   auto* const out = reinterpret_cast<std::uint8_t*>(raw.data());
   if (auto* nettle = std::get_if<sha256_ctx>(&state_->context))
