@@ -35,14 +35,6 @@ bool is_regular(const LayerEntry& entry) {
   return entry.kind == LayerEntry::Kind::node && entry.attributes.type == FileType::regular;
 }
 
-std::uint64_t bytes_of(const std::vector<PendingEntry>& entries) {
-  std::uint64_t bytes = 0;
-  for (const PendingEntry& pending : entries) {
-    if (has_bytes(pending.entry)) bytes += pending.entry.attributes.size;
-  }
-  return bytes;
-}
-
 /// Writes one entry whose bytes, if any, come from `content`, and returns their digest when it was asked for
 /// and not known.
 std::optional<Digest> add_hashed(TarWriter& tar, const LayerEntry& entry, Source* content, ThreadPool* pool) {
@@ -108,6 +100,14 @@ std::string_view layer_media_type(CompressionKind kind) {
   return {};
 }
 
+std::uint64_t content_bytes(const std::vector<PendingEntry>& entries) {
+  std::uint64_t bytes = 0;
+  for (const PendingEntry& pending : entries) {
+    if (has_bytes(pending.entry)) bytes += pending.entry.attributes.size;
+  }
+  return bytes;
+}
+
 LayerIndex index_before_writing(const std::vector<PendingEntry>& entries, const TarOptions& options) {
   LayerIndex index;
   index.entries.reserve(entries.size());
@@ -117,7 +117,7 @@ LayerIndex index_before_writing(const std::vector<PendingEntry>& entries, const 
 
 WrittenLayer write_layer(const std::vector<PendingEntry>& entries, const Compression& how, BlobStore& store,
                          ThreadPool* pool, const WriteLayerOptions& options) {
-  const std::uint64_t expected = bytes_of(entries);
+  const std::uint64_t expected = content_bytes(entries);
   const auto blob = store.create();
   OverlappedHashSink packed(*blob, pool, expected);
   PackedReport report;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <stop_token>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,9 @@ struct WrittenLayer {
 
 /// The OCI media type of a layer compressed like this (IMG-5…).
 std::string_view layer_media_type(CompressionKind kind);
+
+/// How many bytes the files among `entries` have together.
+std::uint64_t content_bytes(const std::vector<PendingEntry>& entries);
 
 /// What the index of a layer made of `entries` will say, but for contents whose digests are not known.
 LayerIndex index_before_writing(const std::vector<PendingEntry>& entries, const TarOptions& options);

@@ -208,14 +208,6 @@ constexpr std::size_t kManyEntries = 1000;
 
 bool is_forced(const StepContext& context) { return context.before.forced() || !context.use_cache; }
 
-std::uint64_t content_bytes(const std::vector<oci::PendingEntry>& entries) {
-  std::uint64_t total = 0;
-  for (const auto& pending : entries) {
-    if (pending.entry.kind == oci::LayerEntry::Kind::node) total += pending.entry.attributes.size;
-  }
-  return total;
-}
-
 /// Compressed pieces of the layer that the same instruction at the same place in the file made last time, or
 /// else any other instruction there.
 LayerPieces earlier_pieces(const StepContext& context) {
