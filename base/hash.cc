@@ -20,11 +20,6 @@ constexpr std::uint64_t kWorthLoading = 64 << 20;
 /// From here on it has won back what an object of it costs, once it is loaded.
 constexpr std::uint64_t kWorthUsing = 64 << 10;
 
-struct FreeContext {
-  void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
-};
-using Openssl = std::unique_ptr<EVP_MD_CTX, FreeContext>;
-
 /// OpenSSL's algorithm, null where the library cannot be had: nettle does it as well.
 const EVP_MD* load_openssl() {
   try {
@@ -55,6 +50,11 @@ const std::uint8_t* octets(std::string_view bytes) {
 }  // namespace
 
 struct Sha256::State {
+  struct FreeContext {
+    void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
+  };
+  using Openssl = std::unique_ptr<EVP_MD_CTX, FreeContext>;
+
   std::variant<sha256_ctx, Openssl> context;
   bool failed = false;  ///< told by finish(): update() runs where nobody waits for an exception
 
@@ -81,7 +81,7 @@ void Sha256::update(std::string_view bytes) {
     sha256_update(nettle, bytes.size(), octets(bytes));
   else
     state_->failed |=
-        EVP_DigestUpdate(std::get<Openssl>(state_->context).get(), bytes.data(), bytes.size()) != 1;
+        EVP_DigestUpdate(std::get<State::Openssl>(state_->context).get(), bytes.data(), bytes.size()) != 1;
 }
 
 Digest Sha256::finish() {
@@ -91,7 +91,7 @@ Digest Sha256::finish() {
   if (auto* nettle = std::get_if<sha256_ctx>(&state_->context))
     sha256_digest(nettle, raw.size(), out);
   else
-    require(EVP_DigestFinal_ex(std::get<Openssl>(state_->context).get(), out, nullptr));
+    require(EVP_DigestFinal_ex(std::get<State::Openssl>(state_->context).get(), out, nullptr));
   return Digest::from_bytes(raw);
 }
 

@@ -11,14 +11,14 @@ namespace {
 
 constexpr std::size_t kMaxWaiting = 2 << 20;
 
-struct Piece {
-  std::string_view bytes;
-  std::shared_ptr<const void> owner;
-};
-
 }  // namespace
 
 struct HashChain::State {
+  struct Piece {
+    std::string_view bytes;
+    std::shared_ptr<const void> owner;
+  };
+
   explicit State(std::uint64_t expected) : hash(expected) {}
 
   enum class Work { none, asked, running };  ///< asked: a task of the pool was told, and did not begin

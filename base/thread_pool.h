@@ -18,9 +18,9 @@ namespace imgbuild {
 /// is started when there is a task nobody is free for: who needs no help does not pay for threads.
 class ThreadPool {
  public:
-  /// As many threads are to work at once, the one that gives the tasks included. So there is a worker less, but
-  /// at least one: with a worker for each processor beside a caller that works too, they get into each other's
-  /// way (docs/performance.md).
+  /// As many threads are to work at once, the one that gives the tasks included. So there is a worker less,
+  /// but at least one: with a worker for each processor beside a caller that works too, they get into each
+  /// other's way (docs/performance.md).
   explicit ThreadPool(std::size_t threads) : size_(threads) {}
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

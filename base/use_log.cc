@@ -24,7 +24,7 @@ namespace {
 
 const std::string kFile = "uses";
 constexpr std::size_t kEntry = Digest::kSize + 8 + 4;
-constexpr off_t kShortenAt = 1 << 20;  ///< and at every multiple
+constexpr off_t kShortenAt = 1 << 20;   ///< and at every multiple
 constexpr std::size_t kKept = 100'000;  ///< things remembered at most
 constexpr std::uint64_t kFileLimit = 64u << 20;
 

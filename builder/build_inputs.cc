@@ -11,6 +11,7 @@
 #include "builder/build_context.h"
 #include "builder/dockerfile_location.h"
 #include "builder/remote_context.h"
+#include "oci/http_url.h"
 #include "parser/git_reference.h"
 
 namespace imgbuild::builder {
@@ -18,8 +19,6 @@ namespace imgbuild::builder {
 namespace {
 
 constexpr std::uint64_t kMaxDockerfile = std::uint64_t{16} << 20;
-
-bool is_http(const std::string& text) { return text.starts_with("http://") || text.starts_with("https://"); }
 
 bool is_directory(const std::string& path) {
   struct stat info {};
@@ -77,7 +76,7 @@ BuildInputs load_inputs(const BuildRequest& request, Host& host, std::stop_token
   BuildInputs inputs;
   if (request.context != "-" && is_directory(request.context)) {
     load_local(inputs, request, host, stop);
-  } else if (request.context == "-" || is_http(request.context) ||
+  } else if (request.context == "-" || oci::is_http(request.context) ||
              parser::parse_git_reference(request.context)) {
     load_remote_inputs(inputs, request, host, stop);
   } else {

@@ -8,7 +8,7 @@ namespace imgbuild::builder {
 
 namespace {
 
-constexpr std::uint64_t bit(unsigned capability) { return std::uint64_t{1} << capability; }
+constexpr auto bit = capability_bit;
 
 }  // namespace
 

@@ -8,8 +8,6 @@ namespace imgbuild::builder {
 
 namespace {
 
-constexpr std::uint64_t kUsualPeriod = 100'000;
-
 /// docker gives as much swap again when nothing is said.
 std::uint64_t memory_and_swap(const ResourceLimits& limits) {
   if (limits.memory_swap_bytes) return *limits.memory_swap_bytes;
@@ -39,7 +37,8 @@ std::vector<CgroupSetting> unified_settings(const ResourceLimits& limits) {
   }
   if (limits.cpu_quota_us || limits.cpu_period_us) {
     const std::string quota = limits.cpu_quota_us ? cat(*limits.cpu_quota_us) : "max";
-    out.push_back({"cpu", "cpu.max", cat(quota, " ", limits.cpu_period_us.value_or(kUsualPeriod)), "--cpus"});
+    out.push_back({"cpu", "cpu.max",
+                   cat(quota, " ", limits.cpu_period_us.value_or(ResourceLimits::kUsualPeriod)), "--cpus"});
   }
   if (limits.cpu_shares)
     out.push_back({"cpu", "cpu.weight", cat(1 + (*limits.cpu_shares - 2) * 9999 / 262142), "--cpu-shares"});

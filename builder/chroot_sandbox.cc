@@ -24,13 +24,11 @@ namespace {
 
 const std::uint64_t kDefaultShmSize = SandboxSpec().shm_size_bytes;
 
-constexpr std::uint64_t bit(unsigned capability) { return std::uint64_t{1} << capability; }
-
 /// Who may change the root again gets out of this one. Where we hold all rights ourselves there is no
 /// container around us that limits devices, so a command must not make any.
 std::uint64_t capabilities() {
-  std::uint64_t out = default_capabilities() & ~bit(CAP_SYS_CHROOT);
-  if (has_capability(own_capabilities(), CAP_SYS_ADMIN)) out &= ~bit(CAP_MKNOD);
+  std::uint64_t out = default_capabilities() & ~capability_bit(CAP_SYS_CHROOT);
+  if (has_capability(own_capabilities(), CAP_SYS_ADMIN)) out &= ~capability_bit(CAP_MKNOD);
   return out;
 }
 

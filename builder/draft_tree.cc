@@ -2,21 +2,13 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "builder/path_stack.h"
 
 namespace imgbuild::builder {
 
 namespace {
 
 using oci::FileType;
-
-constexpr int kMaxLinks = 255;  // COPY-28
-
-void push_components(std::vector<std::string>& stack, std::string_view path) {
-  const auto names = split(path, '/');
-  for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    if (!name->empty() && *name != ".") stack.emplace_back(*name);
-  }
-}
 
 /// The child the tree below has, whether it is hidden by now or not.
 oci::FileNodePtr lower_child(const oci::FileNodePtr& lower, std::string_view name) {

@@ -33,7 +33,7 @@ struct ExecuteResult {
   std::uint64_t layer_bytes = 0;                              ///< packed size of the layers that were made
   std::vector<std::pair<std::string, ResourceUse>> commands;  ///< by label, in the order they ended
   std::vector<std::pair<std::string, std::chrono::nanoseconds>> parts = {};  ///< of the time of all steps
-  std::uint64_t layer_bytes_reused = 0;                       ///< of these, taken from earlier layers
+  std::uint64_t layer_bytes_reused = 0;  ///< of these, taken from earlier layers
 };
 
 /// Runs the steps of `plan` that have to run, independent ones in parallel, and takes the others from the

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "builder/whiteout.h"
 
 namespace imgbuild::builder {
 
@@ -16,10 +17,6 @@ namespace {
 
 constexpr std::string_view kOpaqueFile = ".wh..wh..opq";
 constexpr std::string_view kOpaqueDevice = ".wh..opq";
-
-bool is_whiteout_device(const struct stat& info) {
-  return S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0);
-}
 
 /// As it makes them, with a umask of 0.
 bool is_mark_file(const struct stat& info) {
@@ -50,7 +47,7 @@ bool settle(const RootDir& upper, const FuseMarks& marks, const char* opaque) {
 FuseName fuse_name(std::string_view name, const struct stat& info) {
   if (!name.starts_with(kFusePrefix)) return FuseName::content;
   if (name == kOpaqueFile && S_ISREG(info.st_mode) && info.st_size == 0) return FuseName::opaque;
-  if (name == kOpaqueDevice && (is_whiteout_device(info) || is_mark_file(info))) return FuseName::opaque;
+  if (name == kOpaqueDevice && (is_whiteout(info) || is_mark_file(info))) return FuseName::opaque;
   return is_mark_file(info) ? FuseName::whiteout : FuseName::content;
 }
 

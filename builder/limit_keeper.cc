@@ -11,7 +11,6 @@ namespace imgbuild::builder {
 
 namespace {
 
-constexpr std::uint64_t kUsualPeriod = 100'000;
 constexpr int kKilled = 128 + 9;
 
 /// Takes part `i` of the limits into `to`; false when there is no such part. Each can be kept without the
@@ -88,7 +87,7 @@ std::string notice_of(const LimitSplit& split) {
 }  // namespace
 
 std::optional<std::uint64_t> whole_processors(const ResourceLimits& limits) {
-  const std::uint64_t period = limits.cpu_period_us.value_or(kUsualPeriod);
+  const std::uint64_t period = limits.cpu_period_us.value_or(ResourceLimits::kUsualPeriod);
   if (!limits.cpu_quota_us || period == 0 || *limits.cpu_quota_us % period != 0 || *limits.cpu_quota_us == 0)
     return std::nullopt;
   return *limits.cpu_quota_us / period;

@@ -17,12 +17,11 @@
 #include "base/root_dir.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
+#include "builder/whiteout.h"
 
 namespace imgbuild::builder {
 
 namespace {
-
-bool is_whiteout(const struct stat& info) { return S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0); }
 
 std::optional<struct stat> look(int dir, const std::string& name) {
   struct stat info {};

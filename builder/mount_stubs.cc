@@ -38,7 +38,7 @@ void push_front(std::deque<std::string>& todo, std::string_view path) {
 }
 
 /// Nothing, or nothing of that kind, has this name any more.
-bool is_gone(int error) { return error == ENOENT || error == ENOTDIR || error == ELOOP; }
+bool is_missing(int error) { return error == ENOENT || error == ENOTDIR || error == ELOOP; }
 
 bool covers(const std::string& place, const std::string& path) {
   return path.size() > place.size() && path.starts_with(place) && path[place.size()] == '/';
@@ -211,7 +211,7 @@ UniqueFd MountStubs::open_upper(const std::vector<std::string>& components) cons
   for (const auto& name : components) {
     if (!dir) break;
     dir.reset(::openat(dir.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!dir && !is_gone(errno)) throw SystemError(errno, "open", name);
+    if (!dir && !is_missing(errno)) throw SystemError(errno, "open", name);
   }
   return dir;
 }

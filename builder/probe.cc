@@ -22,6 +22,7 @@
 #include "builder/fuse_overlay.h"
 #include "builder/overlay_mount.h"
 #include "builder/overlay_options.h"
+#include "builder/whiteout.h"
 
 namespace imgbuild::builder {
 
@@ -75,8 +76,7 @@ std::string_view step_text(Step step) {
 
 bool has_whiteout(int upper) {
   struct stat info {};
-  return ::fstatat(upper, "file", &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISCHR(info.st_mode) &&
-         info.st_rdev == makedev(0, 0);
+  return ::fstatat(upper, "file", &info, AT_SYMLINK_NOFOLLOW) == 0 && is_whiteout(info);
 }
 
 /// Deletes a file and replaces a directory through the overlay that `merge` makes, and looks for the marks.

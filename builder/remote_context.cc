@@ -15,6 +15,7 @@
 #include "builder/memory_source.h"
 #include "builder/remote_sources.h"
 #include "builder/spool.h"
+#include "oci/http_url.h"
 #include "parser/git_reference.h"
 
 namespace imgbuild::builder {
@@ -22,8 +23,6 @@ namespace imgbuild::builder {
 namespace {
 
 constexpr std::uint64_t kMaxDockerfile = std::uint64_t{16} << 20;
-
-bool is_http(const std::string& text) { return text.starts_with("http://") || text.starts_with("https://"); }
 
 /// A member's path without `./`, doubled slashes and a leading slash. Throws for `..` (FS-53).
 std::string clean_member_path(const std::string& path) {
@@ -183,7 +182,7 @@ std::shared_ptr<SourceTree> open_remote_tree(const std::string& value, const Bui
   if (const auto git = parser::parse_git_reference(value)) {
     return host.remote.fetch_git_tree(*git, remote, true, request.secrets, stop).tree;
   }
-  if (is_http(value)) return host.remote.fetch_file(remote, "context", request.secrets, stop).tree;
+  if (oci::is_http(value)) return host.remote.fetch_file(remote, "context", request.secrets, stop).tree;
   struct stat info {};
   if (::stat(value.c_str(), &info) == 0 && S_ISREG(info.st_mode)) {
     if (auto tree = try_unpack(open_file(value), value, host)) return tree;

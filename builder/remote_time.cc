@@ -7,13 +7,12 @@
 #include "base/strings.h"
 #include "builder/copy_archive.h"
 #include "builder/remote_sources.h"
+#include "oci/http_url.h"
 #include "parser/git_reference.h"
 
 namespace imgbuild::builder {
 
 namespace {
-
-bool is_http(const std::string& text) { return text.starts_with("http://") || text.starts_with("https://"); }
 
 std::optional<std::int64_t> time_of(const RemoteResult& result, const std::string& name) {
   if (result.commit_time) return result.commit_time;
@@ -44,7 +43,7 @@ std::optional<std::int64_t> named_context_time(const NamedContext& context, cons
   try {
     if (const auto git = parser::parse_git_reference(value))
       return time_of(host.remote.fetch_git_tree(*git, remote, true, request.secrets, stop), value);
-    if (is_http(value)) return time_of(host.remote.fetch_file(remote, {}, request.secrets, stop), value);
+    if (oci::is_http(value)) return time_of(host.remote.fetch_file(remote, {}, request.secrets, stop), value);
     if (exists && S_ISREG(info.st_mode)) {
       const auto open = [&value] { return std::make_unique<FileSource>(open_path(value, O_RDONLY), value); };
       return newest_file_time(open, value);

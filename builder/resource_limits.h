@@ -10,6 +10,7 @@ namespace imgbuild::builder {
 /// numbers are checked where they are read (cli/limit_options.h).
 struct ResourceLimits {
   static constexpr std::uint64_t kUnlimited = ~std::uint64_t{0};
+  static constexpr std::uint64_t kUsualPeriod = 100'000;  ///< microseconds, where none is given
 
   std::optional<std::uint64_t> memory_bytes;
   std::optional<std::uint64_t> memory_swap_bytes;  ///< memory and swap together; kUnlimited: any amount

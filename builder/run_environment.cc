@@ -13,7 +13,7 @@ namespace imgbuild::builder {
 
 namespace {
 
-std::string read_text(const char* path) {
+std::string read_page(const char* path) {
   const UniqueFd file(::open(path, O_RDONLY | O_CLOEXEC));
   std::array<char, 4096> bytes{};
   const ssize_t size = file ? ::read(file.get(), bytes.data(), bytes.size()) : 0;
@@ -29,7 +29,7 @@ std::string link_text(const char* path) {
 /// What the kernel says of the rights of this process: capabilities, no_new_privs, seccomp filters.
 std::string rights() {
   std::string out;
-  const std::string status = read_text("/proc/self/status");
+  const std::string status = read_page("/proc/self/status");
   for (const auto line : split(status, '\n')) {
     for (const std::string_view name : {"CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:", "Seccomp_filters:"})
       if (line.starts_with(name)) out += cat(line, "\n");
@@ -42,10 +42,10 @@ std::string rights() {
 std::string run_environment() {
   utsname kernel{};
   (void)::uname(&kernel);
-  return cat("boot ", trim(read_text("/proc/sys/kernel/random/boot_id")), "\nkernel ", kernel.release, " ",
+  return cat("boot ", trim(read_page("/proc/sys/kernel/random/boot_id")), "\nkernel ", kernel.release, " ",
              kernel.version, "\nuser ", ::geteuid(), ":", ::getegid(), "\nnamespaces ",
              link_text("/proc/self/ns/user"), " ", link_text("/proc/self/ns/mnt"), " ",
-             link_text("/proc/self/ns/pid"), "\nlabel ", trim(read_text("/proc/self/attr/current")), "\n",
+             link_text("/proc/self/ns/pid"), "\nlabel ", trim(read_page("/proc/self/attr/current")), "\n",
              rights());
 }
 

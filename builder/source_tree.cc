@@ -2,22 +2,9 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "builder/path_stack.h"
 
 namespace imgbuild::builder {
-
-namespace {
-
-constexpr int kMaxLinks = 255;  // COPY-10
-
-/// Puts the components of `path` on the stack of those still to walk, first one on top.
-void push_components(std::vector<std::string>& stack, std::string_view path) {
-  const auto names = split(path, '/');
-  for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    if (!name->empty() && *name != ".") stack.emplace_back(*name);
-  }
-}
-
-}  // namespace
 
 ResolvedSource resolve_source(SourceTree& tree, const std::string& path, bool follow_last) {
   std::vector<std::string> ahead;

@@ -21,15 +21,15 @@ constexpr std::uint64_t kEnough = std::uint64_t{1} << 30;  ///< less is soon ful
 /// Whether programs keep their own things there.
 bool is_of_system(const std::string& path) {
   constexpr std::array kSystem = {"/boot", "/dev", "/etc", "/proc", "/sys", "/run/lock", "/run/credentials"};
-  return std::any_of(kSystem.begin(), kSystem.end(), [&](const std::string& top) {
-    return path == top || path.starts_with(cat(top, "/"));
-  });
+  return std::any_of(kSystem.begin(), kSystem.end(),
+                     [&](const std::string& top) { return path == top || path.starts_with(cat(top, "/")); });
 }
 
 std::uint64_t room_in(const std::string& path) {
   struct stat info {};
   struct statvfs fs {};
-  if (::stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || ::access(path.c_str(), W_OK) != 0) return 0;
+  if (::stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || ::access(path.c_str(), W_OK) != 0)
+    return 0;
   return ::statvfs(path.c_str(), &fs) != 0 ? 0 : std::uint64_t{fs.f_bavail} * fs.f_frsize;
 }
 

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "builder/tree_stamps.h"
+#include "builder/whiteout.h"
 
 namespace imgbuild::builder {
 
@@ -22,8 +23,6 @@ using oci::FileType;
 using oci::LayerEntry;
 
 constexpr std::size_t kMaxPath = 4096;  // LAY-40
-
-bool is_whiteout(const struct stat& info) { return S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0); }
 
 FileType type_of(mode_t mode) {
   switch (mode & S_IFMT) {

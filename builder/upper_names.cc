@@ -12,6 +12,7 @@
 #include "base/dir_list.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "builder/whiteout.h"
 
 namespace imgbuild::builder {
 
@@ -30,8 +31,6 @@ struct stat look_at(int dir, const std::string& path, const char* name) {
     throw SystemError(errno, "stat", printable(path + name));
   return info;
 }
-
-bool is_whiteout(const struct stat& info) { return S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0); }
 
 /// Only names of such a type can be whiteouts.
 bool may_be_whiteout(unsigned char type) { return type == DT_CHR || type == DT_UNKNOWN; }

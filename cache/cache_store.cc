@@ -18,7 +18,6 @@ namespace imgbuild::cache {
 
 namespace {
 
-constexpr std::uint64_t kMaxRecordBytes = 16u << 20;
 constexpr std::size_t kMaxInputBytes = 1u << 20;  // longer inputs explain nothing to anybody
 constexpr std::size_t kSlotLine = 65;             // 64 digits and a line end
 constexpr std::size_t kSlotKeeps = 8;             // records found by a slot

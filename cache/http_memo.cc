@@ -15,7 +15,7 @@ namespace imgbuild::cache {
 
 namespace {
 
-constexpr std::string_view kVersion = "imgbuild-http-memo 1";
+constexpr std::string_view kFirstLine = "imgbuild-http-memo 1";
 constexpr std::size_t kMaxHeader = 2048;  ///< a longer ETag is none worth keeping
 
 bool is_line(std::string_view text) {
@@ -25,7 +25,7 @@ bool is_line(std::string_view text) {
 }
 
 std::string encode(const HttpMemoEntry& entry) {
-  return cat(kVersion, "\netag ", entry.etag, "\nlast-modified ", entry.last_modified, "\ndigest ",
+  return cat(kFirstLine, "\netag ", entry.etag, "\nlast-modified ", entry.last_modified, "\ndigest ",
              entry.digest.str(), "\nsize ", entry.size, "\n");
 }
 
@@ -37,7 +37,7 @@ std::optional<std::string> field(std::string_view line, std::string_view name) {
 
 std::optional<HttpMemoEntry> decode(std::string_view text) {
   const auto lines = split(text, '\n');
-  if (lines.size() != 6 || lines[0] != kVersion || !lines[5].empty()) return std::nullopt;
+  if (lines.size() != 6 || lines[0] != kFirstLine || !lines[5].empty()) return std::nullopt;
   const auto etag = field(lines[1], "etag");
   const auto last_modified = field(lines[2], "last-modified");
   const auto digest = field(lines[3], "digest");

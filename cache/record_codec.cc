@@ -11,7 +11,7 @@ namespace imgbuild::cache {
 namespace {
 
 constexpr std::string_view kMagic = "imgbrec";
-constexpr char kVersion = 1;
+constexpr char kRecordVersion = 1;
 constexpr std::size_t kHeaderSize = kMagic.size() + 1 + 4;  // magic, version, CRC-32 of what follows
 
 std::uint32_t checksum(std::string_view bytes) { return libdeflate_crc32(0, bytes.data(), bytes.size()); }
@@ -187,14 +187,14 @@ std::string encode_record(const CacheRecord& record) {
 
   const std::string body = out.take();
   std::string bytes(kMagic);
-  bytes += kVersion;
+  bytes += kRecordVersion;
   const std::uint32_t sum = checksum(body);
   for (unsigned shift = 0; shift < 32; shift += 8) bytes += static_cast<char>((sum >> shift) & 0xFF);
   return bytes + body;
 }
 
 std::optional<CacheRecord> decode_record(std::string_view bytes) {
-  if (bytes.size() < kHeaderSize || !bytes.starts_with(kMagic) || bytes[kMagic.size()] != kVersion)
+  if (bytes.size() < kHeaderSize || !bytes.starts_with(kMagic) || bytes[kMagic.size()] != kRecordVersion)
     return std::nullopt;
   std::uint32_t sum = 0;
   for (unsigned i = 0; i < 4; ++i) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -7,6 +8,9 @@
 #include "cache/cache_store.h"
 
 namespace imgbuild::cache {
+
+/// Longer ones are not read.
+inline constexpr std::uint64_t kMaxRecordBytes = 16u << 20;
 
 /// A record as docs/formats/cache-record.md lays it out.
 std::string encode_record(const CacheRecord& record);

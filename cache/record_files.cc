@@ -16,7 +16,6 @@ namespace imgbuild::cache {
 
 namespace {
 
-constexpr std::uint64_t kMaxRecordBytes = 16u << 20;
 constexpr std::uint64_t kMaxSlotBytes = 1u << 20;
 
 bool is_hex(std::string_view text, std::size_t length) {

@@ -43,8 +43,8 @@ void reopen_standard_descriptors() {
   }
 }
 
-/// Every layer below a step is a descriptor or two, and 500 of them are more than the usual soft limit. Commands get
-/// limits of their own (SBX-77).
+/// Every layer below a step is a descriptor or two, and 500 of them are more than the usual soft limit.
+/// Commands get limits of their own (SBX-77).
 void raise_descriptor_limit() {
   struct rlimit files {};
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= files.rlim_max) return;

@@ -21,7 +21,7 @@ namespace imgbuild::cli {
 
 namespace {
 
-enum class Format { text, json, reference_json };
+enum class Format { text, our_json, reference_json };
 
 struct Call {
   builder::Subrequest what;
@@ -34,7 +34,7 @@ Call parse_call(const std::string& text) {
   Call call{builder::parse_subrequest(name)};
   for (std::size_t i = 1; i < fields.size(); ++i) {
     if (fields[i] == "format=json")
-      call.format = Format::json;
+      call.format = Format::our_json;
     else if (fields[i] == "format=reference-json")
       call.format = Format::reference_json;
     else if (fields[i] == "format=text")
@@ -55,7 +55,7 @@ std::string error_text(const builder::CheckError& found) {
 
 int print_check(const builder::CheckResult& result, Format format) {
   switch (format) {
-    case Format::json:
+    case Format::our_json:
       std::cout << builder::render_check_report(result) << "\n";
       break;
     case Format::reference_json:

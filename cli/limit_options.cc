@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "builder/build.h"
 #include "cli/options.h"
+#include "cli/usage.h"
 
 namespace imgbuild::cli {
 
@@ -16,8 +17,6 @@ using builder::ResourceLimits;
 
 constexpr std::uint64_t kLeastMemory = 6ull << 20;  // docker's: with less hardly a program starts
 constexpr std::int64_t kMostShares = 262144;
-
-Error usage(std::string message) { return Error(std::move(message), ExitCode::usage); }
 
 /// A fraction without sign or exponent: "1.5", ".5", "2".
 std::optional<double> parse_fraction(std::string_view text) {

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "cli/usage.h"
 #include "oci/net_address.h"
 
 namespace imgbuild::cli {
@@ -11,8 +12,6 @@ namespace imgbuild::cli {
 namespace {
 
 constexpr std::size_t kMaxServers = 3;  // a resolver reads no more
-
-Error usage(std::string message) { return Error(std::move(message), ExitCode::usage); }
 
 void set_network(const std::string& text, builder::BuildRequest& request) {
   if (text == "default" || text == "none" || text == "host" || text == "private") {

@@ -7,12 +7,11 @@
 #include "cli/ca_option.h"
 #include "cli/network_options.h"
 #include "cli/secret_options.h"
+#include "cli/usage.h"
 
 namespace imgbuild::cli {
 
 namespace {
-
-Error usage(std::string message) { return Error(std::move(message), ExitCode::usage); }
 
 std::pair<std::string, std::string> split_pair(const std::string& text, const std::string& option) {
   const auto equals = text.find('=');

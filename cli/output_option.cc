@@ -3,14 +3,13 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli/options.h"
+#include "cli/usage.h"
 
 namespace imgbuild::cli {
 
 namespace {
 
 using Kind = builder::OutputSpec::Kind;
-
-Error usage(std::string message) { return Error(std::move(message), ExitCode::usage); }
 
 bool parse_bool(const std::string& value, const std::string& key) {
   static const std::map<std::string, bool> kWords = {

@@ -13,7 +13,7 @@ namespace {
 using builder::Advice;
 using builder::Blocker;
 using builder::Tier;
-using json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr Tier kTiers[] = {Tier::root, Tier::user_namespace, Tier::single_id, Tier::chroot, Tier::none};
 
@@ -109,12 +109,12 @@ std::string render_doctor(const DoctorReport& report) {
 
 std::string render_doctor_json(const DoctorReport& report) {
   const auto& facts = report.facts;
-  json ladder = json::array();
+  OrderedJson ladder = OrderedJson::array();
   for (const Tier tier : kTiers) {
-    json blocked = json::array();
+    OrderedJson blocked = OrderedJson::array();
     for (const Blocker& blocker : report.support.blockers) {
       if (blocker.tier != tier) continue;
-      json advice = json::array();
+      OrderedJson advice = OrderedJson::array();
       for (const Advice& way : advice_for(blocker, facts))
         advice.push_back({{"title", way.title}, {"snippet", way.snippet}});
       blocked.push_back(
@@ -125,7 +125,7 @@ std::string render_doctor_json(const DoctorReport& report) {
                       {"chosen", tier == report.support.tier},
                       {"blocked_by", blocked}});
   }
-  json out = {
+  OrderedJson out = {
       {"tier", builder::tier_name(report.support.tier)},
       {"ladder", ladder},
       {"snapshotter", report.support.snapshotter},
@@ -133,14 +133,15 @@ std::string render_doctor_json(const DoctorReport& report) {
       {"fuse_overlayfs",
        {{"available", no_fuse(report).empty()}, {"reason", printable(no_fuse(report))}, {"cost", kFuseCost}}},
       {"limits", facts.cgroup},
-      {"launch_ns", report.launch ? json(report.launch->count()) : json()},
+      {"launch_ns", report.launch ? OrderedJson(report.launch->count()) : OrderedJson()},
       {"store", {{"path", printable(facts.store_path)}, {"file_system", facts.store_file_system}}},
       {"kernel", facts.kernel},
       {"security", facts.security},
       {"seccomp", facts.seccomp},
-      {"apparmor", report.support.apparmor.attribute.empty() ? json() : json(builder::kAppArmorProfile)},
+      {"apparmor",
+       report.support.apparmor.attribute.empty() ? OrderedJson() : OrderedJson(builder::kAppArmorProfile)},
       {"container", facts.container}};
-  return cat(out.dump(2, ' ', false, json::error_handler_t::replace), "\n");
+  return cat(out.dump(2, ' ', false, OrderedJson::error_handler_t::replace), "\n");
 }
 
 }  // namespace imgbuild::cli

@@ -9,9 +9,9 @@ namespace imgbuild::cli {
 
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
-json place(const SourceRange& where) {
+Json place(const SourceRange& where) {
   if (!where.text) return nullptr;
   return {{"file", where.text->name()}, {"first_line", where.first_line}, {"last_line", where.last_line}};
 }
@@ -36,53 +36,53 @@ const char* peak_of(const builder::ResourceUse& use) {
   return use.peak_is_total ? "all processes" : "largest process";
 }
 
-json describe(const builder::StepStarted& e) {
+Json describe(const builder::StepStarted& e) {
   return {{"event", "step_started"}, {"step", e.step}, {"label", e.label}, {"where", place(e.where)}};
 }
-json describe(const builder::StepOutput& e) {
+Json describe(const builder::StepOutput& e) {
   return {{"event", "step_output"}, {"step", e.step}, {"stream", e.stream}, {"text", e.bytes}};
 }
-json describe(const builder::StepProgress& e) {
+Json describe(const builder::StepProgress& e) {
   return {{"event", "step_progress"},
           {"step", e.step},
           {"done_bytes", e.done_bytes},
           {"total_bytes", e.total_bytes}};
 }
-json describe(const builder::StepUsed& e) {
+Json describe(const builder::StepUsed& e) {
   return {{"event", "step_used"},
           {"step", e.step},
           {"cpu_nanoseconds", e.use.cpu_time.count()},
           {"peak_memory_bytes", e.use.peak_memory_bytes},
           {"peak_memory_of", peak_of(e.use)}};
 }
-json describe(const builder::StepFinished& e) {
+Json describe(const builder::StepFinished& e) {
   return {
       {"event", "step_finished"}, {"step", e.step}, {"how", word(e.how)}, {"nanoseconds", e.took.count()}};
 }
-json describe(const builder::Warned& e) {
+Json describe(const builder::Warned& e) {
   return {
       {"event", "warning"}, {"rule", e.rule}, {"text", e.text}, {"url", e.url}, {"where", place(e.where)}};
 }
-json describe(const builder::Missed& e) {
+Json describe(const builder::Missed& e) {
   return {{"event", "missed"}, {"step", e.step}, {"key", e.key.str()}, {"note", e.note}};
 }
-json describe(const builder::Explained& e) {
+Json describe(const builder::Explained& e) {
   return {{"event", "explained"}, {"step", e.step},   {"cause", e.cause}, {"name", e.name},
           {"before", e.before},   {"after", e.after}, {"text", e.text},   {"others", e.others}};
 }
-json describe(const builder::Waiting& e) {
-  json out = {{"event", "waiting"}, {"what", e.what}, {"pid", e.pid}};
+Json describe(const builder::Waiting& e) {
+  Json out = {{"event", "waiting"}, {"what", e.what}, {"pid", e.pid}};
   if (e.step) out["step"] = *e.step;
   return out;
 }
-json describe(const builder::Noted& e) { return {{"event", "note"}, {"text", e.text}}; }
+Json describe(const builder::Noted& e) { return {{"event", "note"}, {"text", e.text}}; }
 
 }  // namespace
 
 void JsonRenderer::on_event(const builder::Event& event) noexcept {
   try {
-    const json document = std::visit([](const auto& e) { return describe(e); }, event);
-    const std::string line = document.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    const Json document = std::visit([](const auto& e) { return describe(e); }, event);
+    const std::string line = document.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
     const std::lock_guard guard(mutex_);
     write_all(fd_, line, "progress");
   } catch (const std::exception&) {

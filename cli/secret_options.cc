@@ -14,6 +14,7 @@
 #include "base/strings.h"
 #include "base/unique_fd.h"
 #include "builder/ssh_keys.h"
+#include "cli/usage.h"
 
 namespace imgbuild::cli {
 
@@ -21,8 +22,6 @@ namespace {
 
 constexpr std::uint64_t kMaxSecret = 500 * 1024;  // SEC-1
 constexpr std::size_t kMaxSecrets = 64;
-
-Error usage(std::string message) { return Error(std::move(message), ExitCode::usage); }
 
 /// A regular file, never waited for (SEC-1, ATK-39).
 std::string read_whole(const std::string& path, const std::string& what) {

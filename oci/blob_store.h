@@ -31,8 +31,8 @@ class BlobStore {
   /// The file itself, for copy_file_range and links; empty when the store has no files.
   virtual UniqueFd open_blob_file(const Digest& digest) const = 0;
   virtual std::unique_ptr<BlobWriter> create() = 0;
-  /// Makes the names of all blobs published so far durable, where the store syncs at all. Once a build, before
-  /// something names them (STO-4). Throws SystemError.
+  /// Makes the names of all blobs published so far durable, where the store syncs at all. Once a build,
+  /// before something names them (STO-4). Throws SystemError.
   virtual void sync_published() {}
   /// The blobs that turned out wrong so far and no longer count as stored, in the order they were found.
   virtual std::vector<Digest> set_aside() const { return {}; }

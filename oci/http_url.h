@@ -5,6 +5,11 @@
 
 namespace imgbuild::oci {
 
+/// Whether `text` begins like an http or https URL, valid or not.
+inline bool is_http(std::string_view text) noexcept {
+  return text.starts_with("http://") || text.starts_with("https://");
+}
+
 /// An absolute http or https URL, normalised. No userinfo, no fragment.
 class HttpUrl {
  public:

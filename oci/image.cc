@@ -13,8 +13,6 @@ namespace imgbuild::oci {
 
 namespace {
 
-constexpr int kMaxDepth = 4;
-
 void check_counts(const Image& image) {
   if (image.manifest.layers.size() != image.config.diff_ids.size()) {
     throw IntegrityError(cat("the manifest lists ", image.manifest.layers.size(), " layers, the config ",
@@ -36,7 +34,7 @@ Image load_image(const BlobStore& blobs, const Descriptor& target, const Platfor
                  bool allow_fallback) {
   Descriptor current = target;
   for (int depth = 0; is_index_type(current.media_type); ++depth) {
-    if (depth == kMaxDepth) throw IntegrityError("image indexes are nested too deep");
+    if (depth == kMaxIndexDepth) throw IntegrityError("image indexes are nested too deep");
     const Index index =
         Index::parse(load_described(blobs, current, kMaxManifestSize, "index"), current.media_type);
     const auto entry = index.select(wanted, allow_fallback);

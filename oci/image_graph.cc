@@ -10,7 +10,6 @@ namespace imgbuild::oci {
 
 namespace {
 
-constexpr int kMaxDepth = 4;
 constexpr std::size_t kMaxManifests = 1000;
 
 class Walk {
@@ -46,7 +45,7 @@ class Walk {
   }
 
   void visit_index(const Descriptor& target, int depth) {
-    if (depth == kMaxDepth) throw IntegrityError("image indexes are nested too deep");
+    if (depth == kMaxIndexDepth) throw IntegrityError("image indexes are nested too deep");
     if (!add(target, "index")) return;
     const Index index =
         Index::parse(load_described(blobs_, target, kMaxManifestSize, "index"), target.media_type);

@@ -12,6 +12,7 @@
 namespace imgbuild::oci {
 
 inline constexpr std::uint64_t kMaxManifestSize = 4 << 20;  ///< manifests and indexes (IMG-7)
+inline constexpr int kMaxIndexDepth = 4;                    ///< indexes within indexes
 inline constexpr std::uint64_t kMaxConfigSize = 8 << 20;    ///< sandbox-and-security.md, section 8
 
 /// The bytes a descriptor names, verified against its size and digest before anybody parses them (IMG-3).

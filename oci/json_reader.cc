@@ -10,7 +10,7 @@ namespace imgbuild::oci {
 
 namespace {
 
-constexpr std::size_t kMaxDepth = 64;
+constexpr std::size_t kMaxNesting = 64;
 
 const char* name_of(JsonValue::Kind kind) {
   using Kind = JsonValue::Kind;
@@ -97,7 +97,7 @@ class JsonBuilder : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool descend(JsonValue::Kind kind) {
-    if (open_.size() >= kMaxDepth) fail(cat("nested more than ", kMaxDepth, " levels"));
+    if (open_.size() >= kMaxNesting) fail(cat("nested more than ", kMaxNesting, " levels"));
     open_.push_back(add(kind));
     return true;
   }

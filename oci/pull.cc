@@ -6,13 +6,13 @@
 #include <thread>
 
 #include "base/strings.h"
+#include "oci/image_graph.h"
 #include "oci/media_type.h"
 
 namespace imgbuild::oci {
 
 namespace {
 
-constexpr std::uint64_t kManifestLimit = 4u << 20;
 constexpr std::uint64_t kConfigLimit = 8u << 20;
 constexpr std::uint64_t kLayerLimit = std::uint64_t{64} << 30;
 constexpr int kIndexDepth = 3;  // NET-4
@@ -39,7 +39,7 @@ Image ImagePuller::resolve(const Reference& name, const Platform& platform, bool
   const Descriptor top = resolve_top(name, stop);
   const Descriptor found = descend(name, top, platform, exact_platform, stop);
   const Manifest manifest =
-      Manifest::parse(imgbuild::oci::load_blob(store_, found.digest, kManifestLimit), found.media_type);
+      Manifest::parse(imgbuild::oci::load_blob(store_, found.digest, kMaxManifestSize), found.media_type);
   if (!store_.find_blob(manifest.config.digest)) {
     put_blob(store_, registry_.load_blob(name, manifest.config, kConfigLimit, stop));
   }
@@ -63,9 +63,9 @@ Descriptor ImagePuller::resolve_top(const Reference& name, std::stop_token stop)
 
 void ImagePuller::ensure_manifest(const Reference& name, const Descriptor& wanted, std::stop_token stop) {
   if (store_.find_blob(wanted.digest)) return;
-  if (wanted.size > kManifestLimit) {
+  if (wanted.size > kMaxManifestSize) {
     throw IntegrityError(cat("manifest ", wanted.digest.str(), " is declared with ", wanted.size,
-                             " bytes; at most ", kManifestLimit, " are allowed"));
+                             " bytes; at most ", kMaxManifestSize, " are allowed"));
   }
   const auto document = registry_.load_manifest(name, wanted.digest.str(), wanted.size, stop);
   if (document.descriptor.media_type != wanted.media_type) {
@@ -82,7 +82,7 @@ Descriptor ImagePuller::descend(const Reference& name, Descriptor target, const 
   for (int depth = 0; is_index_type(target.media_type); ++depth) {
     if (depth == kIndexDepth) throw IntegrityError(cat(name.familiar(), ": indexes are nested too deep"));
     const Index index =
-        Index::parse(imgbuild::oci::load_blob(store_, target.digest, kManifestLimit), target.media_type);
+        Index::parse(imgbuild::oci::load_blob(store_, target.digest, kMaxManifestSize), target.media_type);
     auto entry = index.select(platform, !exact_platform);
     if (!entry) {
       Error error(cat("no match for platform ", platform.str(), " in ", name.familiar()),

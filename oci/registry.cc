@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/strings.h"
 #include "oci/blob_download.h"
+#include "oci/image_graph.h"
 #include "oci/json_reader.h"
 #include "oci/media_type.h"
 
@@ -12,7 +13,6 @@ namespace imgbuild::oci {
 
 namespace {
 
-constexpr std::uint64_t kManifestLimit = 4u << 20;
 constexpr std::uint64_t kResumeProgress = 1u << 20;  // REG-47
 
 /// All four, always, in one header (REG-41).
@@ -81,7 +81,7 @@ std::optional<Descriptor> Registry::find_manifest(const Reference& name, std::st
   const auto digest = digest_hint(response);
   const auto size = response.content_length();
   const std::string type = media_type_of(response);
-  if (!digest || !size || *size == 0 || *size > kManifestLimit) return std::nullopt;
+  if (!digest || !size || *size == 0 || *size > kMaxManifestSize) return std::nullopt;
   if (!is_index_type(type) && !is_manifest_type(type)) return std::nullopt;
   if (name.digest() && *name.digest() != *digest) {
     throw IntegrityError(cat(describe(name, selector), ": the registry offers ", digest->str(), " instead"));
@@ -92,12 +92,12 @@ std::optional<Descriptor> Registry::find_manifest(const Reference& name, std::st
 Registry::Document Registry::load_manifest(const Reference& name, const std::string& selector,
                                            std::optional<std::uint64_t> size, std::stop_token stop) {
   const std::string what = describe(name, selector);
-  RegistryRequest request{.path = cat("manifests/", selector), .body_limit = kManifestLimit};
+  RegistryRequest request{.path = cat("manifests/", selector), .body_limit = kMaxManifestSize};
   request.headers.add("Accept", accepted_types());
   HttpResponse response = call(name, request, stop);
   const bool by_digest = selector.find(':') != std::string::npos;
   if (response.status == 404 && by_digest) {  // REG-44
-    RegistryRequest blob{.path = cat("blobs/", selector), .body_limit = kManifestLimit};
+    RegistryRequest blob{.path = cat("blobs/", selector), .body_limit = kMaxManifestSize};
     HttpResponse second = call(name, blob, stop);
     if (second.status == 200) response = std::move(second);
   }

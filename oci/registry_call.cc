@@ -32,8 +32,8 @@ milliseconds with_jitter(milliseconds delay) {
 std::optional<milliseconds> retry_after(const HttpResponse& response) {
   const auto text = response.headers.find("Retry-After");
   if (!text) return std::nullopt;
-  if (const auto seconds = parse_decimal(*text))
-    return std::chrono::seconds(std::min<std::uint64_t>(*seconds, 3600));
+  if (const auto delay = parse_decimal(*text))
+    return std::chrono::seconds(std::min<std::uint64_t>(*delay, 3600));
   const auto until = parse_http_date(*text);
   const auto now = parse_http_date(response.headers.find("Date").value_or(""));
   if (!until || !now) return std::nullopt;

@@ -16,13 +16,13 @@ constexpr std::size_t kMaxXattrName = 255;  // FS-30
 constexpr std::size_t kMaxXattrValue = 64 << 10;
 constexpr std::size_t kMaxXattrsTotal = 1 << 20;
 
-[[noreturn]] void fail(std::string_view key) {
+[[noreturn]] void bad_pax(std::string_view key) {
   throw IntegrityError(cat("a PAX header has a bad value for ", printable(key)));
 }
 
 std::uint64_t number(std::string_view key, std::string_view value) {
   const auto parsed = parse_decimal(value);
-  if (!parsed || *parsed >> 63 != 0) fail(key);
+  if (!parsed || *parsed >> 63 != 0) bad_pax(key);
   return *parsed;
 }
 
@@ -37,7 +37,7 @@ Timestamp time(std::string_view key, std::string_view value) {
   bool finer = false;
   for (std::size_t i = 0; i < std::max<std::size_t>(9, fraction.size()); ++i) {
     const char digit = i < fraction.size() ? fraction[i] : '0';
-    if (digit < '0' || digit > '9') fail(key);
+    if (digit < '0' || digit > '9') bad_pax(key);
     if (i < 9) nanoseconds = nanoseconds * 10 + static_cast<std::uint32_t>(digit - '0');
     finer = finer || (i >= 9 && digit != '0');
   }
@@ -49,7 +49,7 @@ Timestamp time(std::string_view key, std::string_view value) {
 }
 
 std::string text(std::string_view key, std::string_view value) {
-  if (value.find('\0') != std::string_view::npos) fail(key);
+  if (value.find('\0') != std::string_view::npos) bad_pax(key);
   return std::string(value);
 }
 
@@ -68,7 +68,7 @@ class Collector {
   }
 
   PaxValues finish() {
-    if (offset_) fail("GNU.sparse.offset");
+    if (offset_) bad_pax("GNU.sparse.offset");
     std::size_t total = 0;
     for (const auto& [name, value] : values_.xattrs) total += name.size() + value.size();
     if (total > kMaxXattrsTotal) throw IntegrityError("a file has more than 1 MiB of extended attributes");
@@ -87,7 +87,8 @@ class Collector {
   }
 
   void add_xattr(std::string_view key, std::string_view name, std::string_view value) {
-    if (name.empty() || name.size() > kMaxXattrName || name.find('\0') != std::string_view::npos) fail(key);
+    if (name.empty() || name.size() > kMaxXattrName || name.find('\0') != std::string_view::npos)
+      bad_pax(key);
     if (value.size() > kMaxXattrValue) {
       throw IntegrityError(cat("the extended attribute ", printable(name), " is larger than 64 KiB"));
     }
@@ -101,11 +102,11 @@ class Collector {
     if (name == "name") values_.sparse_name = text(key, value);
     if (name == "realsize" || name == "size") values_.sparse_real_size = number(key, value);
     if (name == "offset") {
-      if (offset_) fail(key);
+      if (offset_) bad_pax(key);
       offset_ = number(key, value);
     }
     if (name == "numbytes") {
-      if (!offset_) fail(key);
+      if (!offset_) bad_pax(key);
       values_.sparse_map.add(*offset_, number(key, value));
       offset_.reset();
     }

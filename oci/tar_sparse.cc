@@ -12,14 +12,14 @@ namespace {
 constexpr std::size_t kPairSize = 24;
 constexpr std::size_t kNumberSize = 12;
 
-[[noreturn]] void fail(std::string_view why) {
+[[noreturn]] void bad_map(std::string_view why) {
   throw IntegrityError(cat("a sparse file's map is damaged: ", why));
 }
 
 }  // namespace
 
 void SparseMap::add(std::uint64_t offset, std::uint64_t size) {
-  if (extents_.size() >= kMaxSparseExtents) fail("it has too many pieces");
+  if (extents_.size() >= kMaxSparseExtents) bad_map("it has too many pieces");
   extents_.push_back({offset, size});
 }
 
@@ -28,24 +28,24 @@ void SparseMap::add_header_pairs(std::string_view pairs) {
     if (pairs[0] == '\0') return;
     const auto offset = parse_number(pairs.substr(0, kNumberSize));
     const auto size = parse_number(pairs.substr(kNumberSize, kNumberSize));
-    if (!offset || !size || *offset < 0 || *size < 0) fail("a number is malformed");
+    if (!offset || !size || *offset < 0 || *size < 0) bad_map("a number is malformed");
     add(static_cast<std::uint64_t>(*offset), static_cast<std::uint64_t>(*size));
   }
 }
 
 void SparseMap::add_text(std::string_view text) {
   if (text.empty()) return;
-  if (text.size() > kMaxSparseMap) fail("it is too long");
+  if (text.size() > kMaxSparseMap) bad_map("it is too long");
   const auto number = [&text] {
     const std::size_t end = std::min(text.find(','), text.size());
     const auto value = parse_decimal(text.substr(0, end));
-    if (!value) fail("a number is malformed");
+    if (!value) bad_map("a number is malformed");
     text.remove_prefix(std::min(end + 1, text.size()));
     return *value;
   };
   while (!text.empty()) {
     const std::uint64_t offset = number();
-    if (text.empty()) fail("a piece has no size");
+    if (text.empty()) bad_map("a piece has no size");
     add(offset, number());
   }
 }
@@ -54,13 +54,13 @@ std::vector<SparseExtent> SparseMap::take(std::uint64_t real_size, std::uint64_t
   std::uint64_t end = 0;
   std::uint64_t stored = 0;
   for (const auto& extent : extents_) {
-    if (extent.offset < end) fail("pieces overlap or are out of order");
+    if (extent.offset < end) bad_map("pieces overlap or are out of order");
     if (extent.size > real_size || extent.offset > real_size - extent.size)
-      fail("a piece lies behind the end");
+      bad_map("a piece lies behind the end");
     end = extent.offset + extent.size;
     stored += extent.size;  // cannot overflow: the pieces lie side by side inside real_size
   }
-  if (stored != stored_size) fail("its pieces are not what is stored");
+  if (stored != stored_size) bad_map("its pieces are not what is stored");
   return std::move(extents_);
 }
 

@@ -17,7 +17,7 @@ namespace imgbuild::launch {
 
 namespace {
 
-constexpr int kMaxLinks = 40;
+constexpr int kKernelLinks = 40;
 constexpr std::size_t kMaxPath = 4096;
 
 int openat2(int dir, const char* path, int flags, std::uint64_t resolve) {
@@ -132,7 +132,7 @@ int walk_no_magic(const char* path, int flags) {
     const ssize_t size = ::readlinkat(next, "", target, sizeof target - 1);
     const bool magic = ::fstatfs(next, &fs) != 0 || fs.f_type == PROC_SUPER_MAGIC;
     ::close(next);
-    if (size <= 0 || magic || ++links > kMaxLinks) {
+    if (size <= 0 || magic || ++links > kKernelLinks) {
       ::close(here);
       errno = ELOOP;
       return -1;

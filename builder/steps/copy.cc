@@ -6,6 +6,7 @@
 #include "builder/layer_content.h"
 #include "builder/remote_sources.h"
 #include "builder/steps/step.h"
+#include "oci/http_url.h"
 #include "oci/layer_order.h"
 #include "parser/file_mode.h"
 #include "parser/git_reference.h"
@@ -23,10 +24,6 @@ struct CopyPart {
   std::unique_ptr<CopySelection> selection;
   std::string remote_key;  ///< what names a remote source in the key, when there is one
 };
-
-bool is_http(const std::string& source) {
-  return source.starts_with("http://") || source.starts_with("https://");
-}
 
 CopyRequest request_without_sources(const StepContext& context, const CopyOp& op) {
   CopyRequest request;
@@ -63,7 +60,7 @@ std::vector<CopyPart> split_parts(const StepContext& context, const CopyOp& op, 
   std::vector<CopyPart> parts;
   for (const std::string& source : op.sources) {
     const auto git = op.is_add ? parser::parse_git_reference(source) : std::nullopt;
-    if (op.is_add && (is_http(source) || (git && !git->context_only))) {
+    if (op.is_add && (oci::is_http(source) || (git && !git->context_only))) {
       parts.push_back(remote_part(context, op, source, stop));
       continue;
     }

@@ -12,6 +12,7 @@
 #include "cli/signals.h"
 #include "cli/store_session.h"
 #include "cli/tier.h"
+#include "cli/usage.h"
 
 namespace imgbuild::cli {
 
@@ -24,8 +25,6 @@ struct PruneOptions {
   std::string keep;
   bool all = false, dry_run = false, force = false, verbose = false, quiet = false;
 };
-
-Error usage(std::string message) { return Error(std::move(message), ExitCode::usage); }
 
 /// Our own words, and those of docker buildx.
 std::set<ItemKind> parse_type(const std::string& text) {

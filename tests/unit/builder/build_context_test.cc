@@ -18,9 +18,11 @@
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "builder/copy_engine.h"
+#include "tests/support/text.h"
 
 using namespace imgbuild;
 using namespace imgbuild::builder;
+using tests::mentions;
 using Names = std::vector<std::string>;
 
 namespace {
@@ -94,8 +96,6 @@ std::string message_of(const auto& action) {
   }
   return "no error";
 }
-
-bool mentions(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

@@ -12,6 +12,7 @@
 #include "builder/memory_source.h"
 #include "builder/stage_source.h"
 #include "parser/parser.h"
+#include "tests/support/copy_requests.h"
 #include "tests/support/test_data.h"
 #include "tests/support/tree_fakes.h"
 
@@ -23,11 +24,10 @@ namespace {
 
 using nlohmann::json;
 using tests::FakeStack;
+using tests::kBuildTime;
 using tests::TarSpec;
 
 constexpr std::int64_t kSourceTime = 1000000000;
-constexpr Timestamp kBuildTime{1700000000, 0};
-
 unsigned mode_of(const json& entry, unsigned otherwise) {
   return entry.contains("mode")
              ? static_cast<unsigned>(std::stoul(entry["mode"].get<std::string>(), nullptr, 8))

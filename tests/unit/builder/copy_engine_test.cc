@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "builder/memory_source.h"
 #include "builder/stage_source.h"
+#include "tests/support/copy_requests.h"
 #include "tests/support/layer_entries.h"
 #include "tests/support/tree_fakes.h"
 
@@ -12,31 +13,17 @@ namespace imgbuild::builder {
 namespace {
 
 using tests::FakeStack;
+using tests::kBuildTime;
+using tests::plain;
+using tests::request_of;
 using tests::TarSpec;
 using Names = std::vector<std::string>;
-
-constexpr Timestamp kBuildTime{1700000000, 0};
-
-oci::FileAttributes plain(std::uint32_t mode = 0644) {
-  oci::FileAttributes attributes;
-  attributes.mode = mode;
-  attributes.mtime = {1000, 0};
-  return attributes;
-}
 
 SourceNode symlink(std::string target) {
   SourceNode node;
   node.attributes.type = oci::FileType::symlink;
   node.attributes.link_target = std::move(target);
   return node;
-}
-
-CopyRequest request_of(std::vector<std::string> sources, std::string destination) {
-  CopyRequest request;
-  request.sources = std::move(sources);
-  request.destination = std::move(destination);
-  request.build_time = kBuildTime;
-  return request;
 }
 
 void apply(FakeStack& stack, SourceTree& tree, const CopyRequest& request) {

@@ -3,26 +3,15 @@
 #include "builder/copy_engine.h"
 #include "builder/memory_source.h"
 #include "builder/stage_source.h"
+#include "tests/support/copy_requests.h"
 #include "tests/support/layer_entries.h"
 #include "tests/support/tree_fakes.h"
 
 namespace imgbuild::builder {
 namespace {
 
-oci::FileAttributes plain(std::uint32_t mode = 0644, std::int64_t mtime = 1000) {
-  oci::FileAttributes attributes;
-  attributes.mode = mode;
-  attributes.mtime = {mtime, 0};
-  return attributes;
-}
-
-CopyRequest request_of(std::vector<std::string> sources, std::string destination = "/x/") {
-  CopyRequest request;
-  request.sources = std::move(sources);
-  request.destination = std::move(destination);
-  request.build_time = {1700000000, 0};
-  return request;
-}
+using tests::plain;
+using tests::request_of;
 
 cache::CacheKey key_of(const CopyRequest& request, SourceTree& tree) {
   cache::CacheKeyBuilder key("test");

@@ -8,9 +8,11 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
+#include "tests/support/text.h"
 
 using namespace imgbuild;
 using namespace imgbuild::builder;
+using tests::mentions;
 
 namespace {
 
@@ -37,8 +39,6 @@ struct Place {
     return "no error";
   }
 };
-
-bool mentions(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

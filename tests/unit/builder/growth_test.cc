@@ -7,6 +7,7 @@
 
 #include "builder/check_call.h"
 #include "parser/ignore_file.h"
+#include "tests/support/text.h"
 #include "tests/support/work_meter.h"
 #include "tests/unit/builder/plan_cases.h"
 
@@ -31,12 +32,6 @@ CheckResult check(const std::string& text) {
 std::string lines(int count, const std::function<std::string(int)>& line) {
   std::string out;
   for (int i = 0; i < count; ++i) out += line(i) + "\n";
-  return out;
-}
-
-std::string repeated(std::string_view text, int times) {
-  std::string out;
-  for (int i = 0; i < times; ++i) out += text;
   return out;
 }
 
@@ -133,7 +128,7 @@ const Input kInputs[] = {
     {"words that are no instruction", 8000, [](int n) { return repeated("x", n) + "\n"; }, false},
     {"long names that are close to each other", 2000,
      [](int n) {
-       return "FROM scratch\nENV " + std::string(static_cast<std::size_t>(n), 'A') + "=1\nLABEL l=$" +
+       return "FROM scratch\nENV " + std::string(n, 'A') + "=1\nLABEL l=$" +
               std::string(static_cast<std::size_t>(n - 1), 'A') + "B\n";
      }},
 };

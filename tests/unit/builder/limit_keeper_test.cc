@@ -13,14 +13,14 @@ using imgbuild::tests::FakeCgroupFiles;
 
 namespace {
 
-const std::string kTop = "/sys/fs/cgroup";
+const std::string kRootGroup = "/sys/fs/cgroup";
 
 CgroupPaths nowhere() { return {}; }
 
 }  // namespace
 
 TEST_CASE("without control groups memory and processes are watched, and that is said once") {
-  FakeCgroupFiles files(kTop, {}, true);
+  FakeCgroupFiles files(kRootGroup, {}, true);
   LimitKeeper keeper(files, nowhere);
   const ResourceLimits limits{.memory_bytes = 64 << 20, .pids = 200};
   const std::string notice = keeper.take_notice(limits);
@@ -36,7 +36,7 @@ TEST_CASE("without control groups memory and processes are watched, and that is 
 }
 
 TEST_CASE("without limits nothing is kept and no file is read") {
-  FakeCgroupFiles files(kTop, {}, true);
+  FakeCgroupFiles files(kRootGroup, {}, true);
   LimitKeeper keeper(files, []() -> CgroupPaths { throw Error("read"); });
   const auto kept = keeper.keep({});
   CHECK(!kept.cgroup);
@@ -45,13 +45,13 @@ TEST_CASE("without limits nothing is kept and no file is read") {
 }
 
 TEST_CASE("the kernel keeps what it can and only the rest has a substitute") {
-  FakeCgroupFiles files(kTop, {"memory"}, true);
-  files.groups[kTop].handed_on = {"memory"};
-  const std::string own = kTop + "/app.scope";
+  FakeCgroupFiles files(kRootGroup, {"memory"}, true);
+  files.groups[kRootGroup].handed_on = {"memory"};
+  const std::string own = kRootGroup + "/app.scope";
   files.add(own).processes = {cat(::getpid())};
   LimitKeeper keeper(files, [&] {
     CgroupPaths paths;
-    paths.unified = CgroupPlace{own, kTop};
+    paths.unified = CgroupPlace{own, kRootGroup};
     return paths;
   });
   const ResourceLimits limits{.memory_bytes = 64 << 20, .pids = 200};
@@ -67,7 +67,7 @@ TEST_CASE("the kernel keeps what it can and only the rest has a substitute") {
 }
 
 TEST_CASE("whole processors are bound, and what has no substitute is refused with the reason (SBX-103)") {
-  FakeCgroupFiles files(kTop, {}, true);
+  FakeCgroupFiles files(kRootGroup, {}, true);
   LimitKeeper keeper(files, nowhere);
   {
     const auto kept = keeper.keep({.cpu_quota_us = 100'000, .cpu_period_us = 100'000});

@@ -219,7 +219,7 @@ TEST_CASE("any damaged byte behind the header loses entries and never changes a 
     overwrite_memo(dir, bad);
     const auto memo = cache::open_stat_memo(dir.fd());
     CHECK(known(*memo, 0, 20) <= 20);  // known() compares each digest
-    learn(*memo, 50, 53);  // enough for a new file
+    learn(*memo, 50, 53);              // enough for a new file
     memo->save();
     const auto repaired = cache::open_stat_memo(dir.fd());
     CHECK(known(*repaired, 0, 20) >= 19);

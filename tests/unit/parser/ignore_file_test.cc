@@ -3,9 +3,11 @@
 #include <doctest/doctest.h>
 
 #include "base/error.h"
+#include "tests/support/text.h"
 
 using namespace imgbuild;
 using namespace imgbuild::parser;
+using tests::repeated;
 
 namespace {
 
@@ -14,12 +16,6 @@ IgnoreMatcher matcher(std::string text) {
 }
 
 bool ignores(const char* pattern, const char* path) { return matcher(pattern).ignores(path); }
-
-std::string repeated(std::string_view text, std::size_t times) {
-  std::string out;
-  for (std::size_t i = 0; i < times; ++i) out += text;
-  return out;
-}
 
 }  // namespace
 

@@ -5,9 +5,11 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "parser/dump.h"
+#include "tests/support/text.h"
 
 using namespace imgbuild;
 using namespace imgbuild::parser;
+using tests::repeated;
 
 namespace {
 
@@ -40,12 +42,6 @@ Failure failure_of(std::string text) {
 template <typename Body>
 const Body& command(const Dockerfile& file, std::size_t index = 0) {
   return std::get<Body>(file.stages.at(0).commands.at(index).body);
-}
-
-std::string repeated(std::string_view text, std::size_t times) {
-  std::string out;
-  for (std::size_t i = 0; i < times; ++i) out += text;
-  return out;
 }
 
 }  // namespace

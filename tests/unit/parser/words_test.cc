@@ -5,9 +5,11 @@
 #include "base/error.h"
 #include "parser/duration.h"
 #include "parser/mount_options.h"
+#include "tests/support/text.h"
 
 using namespace imgbuild;
 using namespace imgbuild::parser;
+using tests::repeated;
 
 namespace {
 
@@ -19,13 +21,7 @@ std::string expand(std::string_view word, std::string value = {}) {
       .text;
 }
 
-std::string identity(std::string_view value) { return std::string(value); }
-
-std::string repeated(std::string_view text, std::size_t times) {
-  std::string out;
-  for (std::size_t i = 0; i < times; ++i) out += text;
-  return out;
-}
+std::string unchanged(std::string_view value) { return std::string(value); }
 
 }  // namespace
 
@@ -117,7 +113,7 @@ TEST_CASE("mount values are expanded, except from") {
 }
 
 TEST_CASE("mount ids have the default of their type") {
-  const auto id = [](const char* text) { return parse_mount(text, identity).effective_id(); };
+  const auto id = [](const char* text) { return parse_mount(text, unchanged).effective_id(); };
   CHECK(id("type=cache,target=/a//b/") == "/a/b");
   CHECK(id("type=cache,target=/a,id=k") == "k");
   CHECK(id("type=secret,target=/run/x/tok/") == "tok");
@@ -128,7 +124,7 @@ TEST_CASE("mount ids have the default of their type") {
 TEST_CASE("malformed mounts are refused with their reason") {
   const auto fails = [](const char* text, const char* reason) {
     CAPTURE(text);
-    CHECK_THROWS_WITH_AS(parse_mount(text, identity), doctest::Contains(reason), SyntaxError);
+    CHECK_THROWS_WITH_AS(parse_mount(text, unchanged), doctest::Contains(reason), SyntaxError);
   };
   fails("", "failed to parse csv mounts: EOF");
   fails("\"type=bind", "failed to parse csv mounts");
@@ -139,7 +135,7 @@ TEST_CASE("malformed mounts are refused with their reason") {
   fails("type=cache,target=/c,uid=4294967296", "invalid value 4294967296 for uid");
   fails("type=tmpfs,target=/t,size=-1", "invalid value for size");
   fails("type=tmpfs,target=/t,size=99999p", "invalid value for size");
-  CHECK(parse_mount("type=tmpfs,size=10 MiB", identity).size_bytes == 10u << 20);
+  CHECK(parse_mount("type=tmpfs,size=10 MiB", unchanged).size_bytes == 10u << 20);
   CHECK(mount_from("from=a,from=b,\"x=1,2\"") == "b");
   CHECK_FALSE(mount_from("\"from=a"));
   CHECK_FALSE(mount_from("type=bind"));
