@@ -51,7 +51,7 @@ const std::uint8_t* octets(std::string_view bytes) {
 
 struct Sha256::State {
   struct FreeContext {
-    void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
+    void operator()(EVP_MD_CTX* object) const noexcept { EVP_MD_CTX_free(object); }
   };
   using Openssl = std::unique_ptr<EVP_MD_CTX, FreeContext>;
 

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "builder/path_stack.h"
+#include "oci/layer_path.h"
 
 namespace imgbuild::builder {
 
@@ -144,7 +145,7 @@ DraftTree::Place DraftTree::resolve(DraftNode& root, std::string_view path, bool
     } else if (child->attributes.type != FileType::symlink || (ahead.empty() && !follow_last)) {
       place.node = child;
     } else {
-      if (++links > kMaxLinks) throw Error(cat("\"", printable(path), "\": too many links"));
+      if (++links > oci::kMaxLinks) throw Error(cat("\"", printable(path), "\": too many links"));
       if (child->attributes.link_target.starts_with('/')) place.node = &root;
       push_components(ahead, child->attributes.link_target);
     }

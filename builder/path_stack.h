@@ -8,9 +8,6 @@
 
 namespace imgbuild::builder {
 
-/// Symlinks followed on the way to one file (COPY-10, COPY-28).
-inline constexpr int kMaxLinks = 255;
-
 /// Puts the components of `path` on the stack of those still to walk, first one on top.
 inline void push_components(std::vector<std::string>& stack, std::string_view path) {
   const auto names = split(path, '/');

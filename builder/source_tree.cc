@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "builder/path_stack.h"
+#include "oci/layer_path.h"
 
 namespace imgbuild::builder {
 
@@ -29,7 +30,7 @@ ResolvedSource resolve_source(SourceTree& tree, const std::string& path, bool fo
       at = {std::move(next), std::move(node)};
       continue;
     }
-    if (++links > kMaxLinks) throw Error(cat("\"/", printable(path), "\": too many links"));
+    if (++links > oci::kMaxLinks) throw Error(cat("\"/", printable(path), "\": too many links"));
     const std::string& target = node->attributes.link_target;
     if (target.starts_with('/')) at = {"", tree.find("")};
     push_components(ahead, target);

@@ -21,8 +21,6 @@ using oci::FileNode;
 using oci::FileNodePtr;
 using oci::FileType;
 
-bool is_device(FileType type) { return type == FileType::char_device || type == FileType::block_device; }
-
 class Writer {
  public:
   explicit Writer(const TreeWriteOptions& options)

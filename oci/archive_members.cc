@@ -13,7 +13,7 @@ namespace {
 constexpr TarLimits kLimits{
     .entries = 100'000, .total_size = std::uint64_t{1} << 40, .file_size = std::uint64_t{64} << 30};
 constexpr std::string_view kBlobs = "blobs/sha256/";
-constexpr int kMaxLinks = 16;
+constexpr int kMaxHops = 16;
 
 [[noreturn]] void refuse(std::string_view path, std::string_view why) {
   throw IntegrityError(cat("the image archive has a member \"", printable(path.substr(0, 200)), "\": ", why));
@@ -119,7 +119,7 @@ const std::string* ArchiveMembers::find_document(const std::string& name) const 
 
 ArchiveMembers::Stored ArchiveMembers::file(const std::string& path) const {
   std::string at = join_link("", path);
-  for (int hops = 0; hops <= kMaxLinks; ++hops) {
+  for (int hops = 0; hops <= kMaxHops; ++hops) {
     if (at.empty())
       throw IntegrityError(
           cat("the image archive names \"", printable(path.substr(0, 200)), "\", which is outside of it"));

@@ -6,12 +6,11 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "oci/layer_path.h"
 
 namespace imgbuild::oci {
 
 namespace {
-
-constexpr int kMaxLinks = 255;  // COPY-10
 
 FileNodePtr make_directory() {
   auto node = std::make_shared<FileNode>();
@@ -42,13 +41,6 @@ std::string_view next_component(std::string_view& path) {
     if (name != ".") return name;
   }
 }
-
-std::string_view parent_of(std::string_view path) {
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
-}
-
-std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
 /// Puts one layer on a tree. Directories on the way to a change are copied once; from then on the copy is
 /// ours and changed in place, which nobody else can see before `apply` returns.

@@ -11,20 +11,13 @@
 #include "base/root_dir.h"
 #include "base/strings.h"
 #include "oci/dir_stack.h"
+#include "oci/layer_path.h"
 #include "oci/layer_reader.h"
 #include "oci/node_maker.h"
 
 namespace imgbuild::oci {
 
 namespace {
-
-std::string_view parent_of(std::string_view path) {
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
-}
-std::string base_name(std::string_view path) { return std::string(path.substr(path.rfind('/') + 1)); }
-
-bool is_device(FileType type) { return type == FileType::char_device || type == FileType::block_device; }
 
 class Applier {
  public:
@@ -43,7 +36,7 @@ class Applier {
     if (placement == Placement::mark || placement == Placement::ignore) return;
     if (options_.content_only) return add_content(entry, placement, reader, member);
     const int parent = parents_.enter(parent_of(entry.path));
-    const std::string name = base_name(entry.path);
+    const std::string name(base_name(entry.path));
     if (placement == Placement::replace_file) remove_file(parent, name, entry.path);
     if (placement == Placement::replace_tree) {
       remove_tree_at(parent, name);
@@ -95,7 +88,7 @@ class Applier {
     const bool replaces = placement == Placement::replace_file || placement == Placement::replace_tree;
     if (!replaces && !has_bytes(entry)) return;
     const int parent = parents_.enter(parent_of(entry.path));
-    const std::string name = base_name(entry.path);
+    const std::string name(base_name(entry.path));
     if (replaces) remove_tree_at(parent, name);
     if (!has_bytes(entry)) return parents_.forget();
     LayerEntry bytes_only = entry;
@@ -119,8 +112,8 @@ class Applier {
     // Two directories at once: the way to the target has its own stack.
     const int target_parent = link_targets_.enter(parent_of(entry.hard_link_target));
     const int parent = parents_.enter(parent_of(entry.path));
-    if (::linkat(target_parent, base_name(entry.hard_link_target).c_str(), parent,
-                 base_name(entry.path).c_str(), 0) != 0) {
+    if (::linkat(target_parent, std::string(base_name(entry.hard_link_target)).c_str(), parent,
+                 std::string(base_name(entry.path)).c_str(), 0) != 0) {
       throw SystemError(errno, "create hard link", entry.path);
     }
   }

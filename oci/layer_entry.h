@@ -29,6 +29,10 @@ ChainId chain(const std::optional<ChainId>& parent, const DiffId& layer);
 
 enum class FileType : std::uint8_t { regular, directory, symlink, char_device, block_device, fifo };
 
+inline bool is_device(FileType type) noexcept {
+  return type == FileType::char_device || type == FileType::block_device;
+}
+
 /// The attributes of one inode as an image records it.
 struct FileAttributes {
   FileType type = FileType::regular;

@@ -113,8 +113,6 @@ std::size_t shared_prefix(std::string_view a, std::string_view b) {
   return static_cast<std::size_t>(end - a.begin());
 }
 
-bool is_device(FileType type) { return type == FileType::char_device || type == FileType::block_device; }
-
 void encode_attributes(Encoder& out, const FileAttributes& a) {
   out.number(a.mode);
   out.number(a.uid);

@@ -5,20 +5,14 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "oci/layer_path.h"
 
 namespace imgbuild::oci {
 
 namespace {
 
-constexpr int kMaxLinks = 255;
 constexpr std::size_t kMaxPath = 4096;
 constexpr std::size_t kNoEntry = static_cast<std::size_t>(-1);
-
-std::string_view parent_of(std::string_view path) {
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
-}
-std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
 [[noreturn]] void fail(std::string_view path, std::string_view why) {
   throw IntegrityError(cat("the layer's entry \"", printable(path), "\" ", why));

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/hash_chain.h"
 #include "base/strings.h"
+#include "oci/layer_path.h"
 
 namespace imgbuild::oci {
 
@@ -17,13 +18,6 @@ constexpr std::size_t kMaxComponent = 255;
 constexpr std::size_t kBufferSize = 256 << 10;
 constexpr std::size_t kWorthSharing = 32 << 10;
 
-std::string_view parent_of(std::string_view path) {
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
-}
-
-std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-
 bool is_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
@@ -34,8 +28,6 @@ std::string only_ascii(std::string_view text) {
                [](char c) { return static_cast<unsigned char>(c) < 0x80; });
   return out;
 }
-
-bool is_device(FileType type) { return type == FileType::char_device || type == FileType::block_device; }
 
 [[noreturn]] void refuse(const LayerEntry& entry, std::string_view why) {
   throw Error(cat("a layer cannot hold \"", printable(entry.path), "\": ", why));
