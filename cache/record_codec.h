@@ -9,7 +9,7 @@
 
 namespace imgbuild::cache {
 
-/// Longer ones are not read.
+/// Bytes of a stored record; longer files are not read.
 inline constexpr std::uint64_t kMaxRecordBytes = 16u << 20;
 
 /// A record as docs/formats/cache-record.md lays it out.
